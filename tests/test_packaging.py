@@ -1,0 +1,116 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# Home and temporary folders of Unix and Windows machines, not preceded by what makes them part of a longer name.
+MACHINE_PATH = re.compile(
+    rb"(?<![\w.~$}])/(?:home|Users|root|work|tmp|mnt|var/folders)/\w[\w./-]*|\b[A-Z]:\\+Users\\+\w+"
+)
+
+
+def requirements() -> list[Requirement]:
+    """Every requirement of pyproject.toml, extras included, the project's own name left out."""
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    parsed = [Requirement(line) for group in groups for line in group]
+    return [requirement for requirement in parsed if requirement.name != PROJECT["name"]]
+
+
+def pins() -> dict[str, Requirement]:
+    """Pinned requirement of each package in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def test_environment_yml_asks_for_what_pyproject_asks_for():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, section = conda["dependencies"]
+    assert (python, pip) == (f"python{PROJECT['requires-python']}", "pip")
+    options = [line for line in section["pip"] if line.startswith("-")]
+    asked = [Requirement(line) for line in section["pip"] if not line.startswith("-")]
+    assert options == ["-c constraints.txt", "-e ."]
+    assert sorted(map(str, asked)) == sorted(map(str, requirements()))
+
+
+def test_every_constraint_is_one_exact_version():
+    for pin in pins().values():
+        assert re.fullmatch(r"==[\w.!]+", str(pin.specifier)), pin
+        assert pin.marker is None, pin
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_constraints_name_a_version_in_the_range_of(requirement):
+    pin = pins()[canonicalize_name(requirement.name)]
+    assert Version(str(pin.specifier).removeprefix("==")) in requirement.specifier
+
+
+def test_constraints_leave_the_packages_of_a_cuda_build_to_torch():
+    assert not [name for name in pins() if name.startswith(("nvidia-", "cuda-", "triton"))]
+
+
+def test_the_citation_names_the_version_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["version"]
+
+
+@pytest.mark.parametrize("path", PROJECT["license-files"])
+def test_licence_files_exist(path):
+    assert "medfe authors" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_imports_point_one_way(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def test_settings_are_read_without_torch():
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, medfe.config; print(*sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert "medfe.config" in loaded
+    assert not {"torch", "torchvision", "lightning_fabric", "numpy"} & set(loaded)
+
+
+def test_no_file_names_a_path_of_somebodys_machine():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode != 0:
+        pytest.skip("needs a git checkout: the list of the repository's files comes from git")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    found = {
+        str(file.relative_to(ROOT)): paths
+        for file in files
+        if file.is_file() and (paths := MACHINE_PATH.findall(file.read_bytes()))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "names_one"),
+    [
+        ("open('{}home/ann/x.png')", True),
+        ("cache={}tmp/weights", True),
+        ('"C:\\\\{0}Users{0}ann"'.replace("{0}", "\\"), True),
+        ("https://example.org{}home/ann", False),
+        ("tests{}work/x", False),
+        ("$HOME{}tmp/x", False),
+    ],
+)
+def test_the_search_for_machine_paths_tells_them_from_other_text(text, names_one):
+    assert bool(MACHINE_PATH.search(text.format("/").encode())) == names_one
