@@ -1,0 +1,91 @@
+"""Weight files: safetensors whose metadata say which network they belong to. No pickle is ever read here."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from medfe.errors import MedfeError
+
+_METADATA_KEY = "medfe"
+
+
+class WeightFile(NamedTuple):
+    """Content of a weight file."""
+
+    tensors: dict[str, Tensor]
+    """In float32 whatever the file stores."""
+    metadata: dict[str, Any]
+    """`kind` (`generator`, `texture` or `structure`), `config`, and what else was said about the run."""
+
+
+def save_weights(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write tensors and metadata (JSON-able) atomically; floating-point tensors are stored as `dtype`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    stored = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
+        for name, tensor in tensors.items()
+    }
+    try:
+        save_file(stored, temporary, metadata={_METADATA_KEY: json.dumps(metadata)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_weights(path: Path, kind: str | None = None) -> WeightFile:
+    """Read a weight file.
+
+    Args:
+        path: safetensors file.
+        kind: what its metadata must say it holds.
+
+    Raises:
+        MedfeError: if the file is missing, damaged, not safetensors, without our metadata, or of another kind.
+    """
+    if not path.is_file():
+        raise MedfeError(f"{path}: no such weight file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+            tensors = {name: _single(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise MedfeError(
+            f"{path}: not a readable safetensors file ({error}); truncated, or of another format?"
+        ) from None
+    if not isinstance(metadata, dict):
+        raise MedfeError(f"{path}: a safetensors file without medfe's metadata; it was not written by medfe")
+    if kind is not None and metadata.get("kind") != kind:
+        raise MedfeError(f"{path}: holds a {metadata.get('kind')!r}, expected a {kind!r}")
+    return WeightFile(tensors, metadata)
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Load `tensors` into `module`.
+
+    Raises:
+        MedfeError: naming the first tensor that is missing, too many, or of another shape.
+    """
+    own = module.state_dict()
+    for name in sorted(own.keys() | tensors.keys()):
+        if name not in tensors:
+            raise MedfeError(f"{source}: tensor {name} is missing; a checkpoint of another preset or version?")
+        if name not in own:
+            raise MedfeError(f"{source}: tensor {name} is not part of the network; a checkpoint of another preset?")
+        if own[name].shape != tensors[name].shape:
+            found, expected = tuple(tensors[name].shape), tuple(own[name].shape)
+            raise MedfeError(f"{source}: {name} is {found}, expected {expected}; a checkpoint of another preset?")
+    module.load_state_dict(tensors)
