@@ -1,0 +1,231 @@
+"""Distances between two sets of images, given as features: KID and the Fréchet distance, all in float64.
+
+Features are (N, d) arrays of any backbone; only with Inception's are the distances called KID and FID. Reference images
+are often the originals of the very photographs that were inpainted. Then the two sets are not independent, and pairs of
+one photograph would bias an unbiased estimator: name the photographs, and such pairs are left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
+from medfe.errors import MedfeError
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+_BLOCK = 1024  # rows of a kernel matrix held at once
+
+
+def polynomial_kernel(x: Array, y: Array) -> Array:
+    """Return KID's kernel (x·y / d + 1)³ of (N, d) and (M, d) features, (N, M) (Bińkowski et al. 2018)."""
+    kernel: Array = (x @ y.T / x.shape[1] + 1.0) ** 3
+    return kernel
+
+
+def kid(
+    reference: npt.ArrayLike,
+    generated: npt.ArrayLike,
+    *,
+    photographs: npt.ArrayLike | None = None,
+    reference_photographs: npt.ArrayLike | None = None,
+) -> float:
+    """Return the kernel inception distance: the unbiased squared MMD, a full U-statistic; it may be negative.
+
+    Args:
+        reference: (M, d) features of real images.
+        generated: (N, d) features of a method's images.
+        photographs: (N,) labels of the photographs that were inpainted; default: all different.
+        reference_photographs: (M,) labels; default: all different, and none of `photographs`. Where a label stands in
+            both, the original is compared with the inpainted versions of other photographs only.
+
+    Raises:
+        MedfeError: if the features are not two finite matrices of equal width.
+    """
+    x, y = check_features(reference, generated)
+    y_labels, x_labels = photograph_labels(len(y), len(x), photographs, reference_photographs)
+    within = _mean_kernel(x, x, x_labels, x_labels) + _mean_kernel(y, y, y_labels, y_labels)
+    return within - 2 * _mean_kernel(x, y, x_labels, y_labels)
+
+
+class SubsetKid(NamedTuple):
+    """KID over random subsets: the mean, and the spread over subsets, which is *not* a standard error of the mean."""
+
+    mean: float
+    std: float
+
+
+def kid_subsets(
+    reference: npt.ArrayLike, generated: npt.ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+) -> SubsetKid:
+    """Return KID as papers print it: mean and spread over random subsets, computed by torch-fidelity.
+
+    Subsets overlap, so the spread depends on `subset_size` and not on the number of images. For an interval see
+    `medfe.evaluation.set_statistics.kid_interval`.
+
+    Raises:
+        MedfeError: if there are fewer images than a subset needs.
+    """
+    x, y = check_features(reference, generated)
+    if subset_size > min(len(x), len(y)):
+        raise MedfeError(f"subset_size: found {subset_size}, expected at most {min(len(x), len(y))}, the images given")
+    result = kid_features_to_metric(
+        torch.from_numpy(x),
+        torch.from_numpy(y),
+        kid_subsets=subsets,
+        kid_subset_size=subset_size,
+        rng_seed=seed,
+        verbose=False,
+    )
+    return SubsetKid(result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD])
+
+
+class Moments:
+    """Running mean and covariance of features, in float64; batches may come in any order and number."""
+
+    def __init__(self, dimension: int) -> None:
+        self.n = 0
+        self.mean: Array = np.zeros(dimension)
+        self._scatter: Array = np.zeros((dimension, dimension))
+
+    @classmethod
+    def of(cls, features: npt.ArrayLike) -> Moments:
+        """Return the moments of (N, d) features."""
+        rows = np.atleast_2d(np.asarray(features, dtype=np.float64))
+        return cls(rows.shape[1]).update(rows)
+
+    def update(self, features: npt.ArrayLike) -> Moments:
+        """Add (N, d) features and return self. The update is that of Chan, Golub and LeVeque (1983)."""
+        rows = np.atleast_2d(np.asarray(features, dtype=np.float64))
+        if rows.ndim != 2 or rows.shape[1] != len(self.mean) or not np.isfinite(rows).all():
+            raise MedfeError(f"features: found shape {rows.shape}, expected finite numbers, N×{len(self.mean)}")
+        if not len(rows):
+            return self
+        centre = rows.mean(axis=0)
+        rows = rows - centre
+        shift, total = centre - self.mean, self.n + len(rows)
+        self._scatter += rows.T @ rows + np.outer(shift, shift) * (self.n * len(rows) / total)
+        self.mean = self.mean + shift * (len(rows) / total)
+        self.n = total
+        return self
+
+    @property
+    def covariance(self) -> Array:
+        """(d, d) sample covariance, divisor n − 1."""
+        if self.n < 2:
+            raise MedfeError(f"features: found {self.n} images, a covariance needs at least 2")
+        return self._scatter / (self.n - 1)
+
+
+def frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> float:
+    """Return the Fréchet distance of two sets of features, by whichever exact form is cheaper.
+
+    With sample covariances (divisor N − 1) it is biased upwards, by an amount of order 1/N.
+
+    Args:
+        reference: (M, d) features of real images.
+        generated: (N, d) features of a method's images.
+
+    Raises:
+        MedfeError: if the features are not two finite matrices of equal width with at least two rows each.
+    """
+    x, y = check_features(reference, generated)
+    if len(x) * len(y) < x.shape[1] ** 2:
+        return frechet_low_rank(x, y)
+    return frechet_moments(Moments.of(x), Moments.of(y))
+
+
+def frechet_low_rank(x: Array, y: Array) -> float:
+    """Return the Fréchet distance through tr √(Σ₁Σ₂) = ‖A Bᵀ‖_* / √((N−1)(M−1)), A and B the centred features.
+
+    A matrix of N×M replaces those of d×d. Singular values need no square root of rounding noise, so identical sets
+    come out as 0 to within rounding.
+    """
+    shift = x.mean(axis=0) - y.mean(axis=0)
+    a = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
+    b = (y - y.mean(axis=0)) / np.sqrt(len(y) - 1)
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(shift @ shift + np.sum(a * a) + np.sum(b * b) - 2 * cross)
+
+
+def frechet_moments(first: Moments, second: Moments) -> float:
+    """Return the Fréchet distance ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁Σ₂)) from means and covariances.
+
+    With any factors Σ = L Lᵀ, tr √(Σ₁Σ₂) is the nuclear norm of L₁ᵀ L₂. This is real by construction, and exact to
+    rounding where the square roots of the eigenvalues of Σ₁^½ Σ₂ Σ₁^½ keep only half of the digits.
+    """
+    shift = first.mean - second.mean
+    one, two = first.covariance, second.covariance
+    cross = np.linalg.svd(_factor(one).T @ _factor(two), compute_uv=False).sum()
+    return float(shift @ shift + np.trace(one) + np.trace(two) - 2 * cross)
+
+
+def _factor(covariance: Array) -> Array:
+    """Return L with L Lᵀ = covariance: Cholesky's, or through eigenvalues where the matrix is singular."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(vectors * np.sqrt(values.clip(min=0.0)), dtype=np.float64)
+
+
+def check_features(reference: npt.ArrayLike, generated: npt.ArrayLike) -> tuple[Array, Array]:
+    """Return both as float64 matrices.
+
+    Raises:
+        MedfeError: if they are not two finite matrices of equal width with at least two rows each.
+    """
+    x, y = np.asarray(reference, dtype=np.float64), np.asarray(generated, dtype=np.float64)
+    for name, features in (("reference", x), ("generated", y)):
+        if features.ndim != 2 or len(features) < 2 or features.shape[1] == 0:
+            raise MedfeError(f"{name} features: found shape {features.shape}, expected N×d with N ≥ 2")
+        if not np.isfinite(features).all():
+            raise MedfeError(f"{name} features: found infinities or NaN, expected finite numbers")
+    if x.shape[1] != y.shape[1]:
+        raise MedfeError(f"features: found {x.shape[1]} (reference) and {y.shape[1]} dimensions, expected equal")
+    return x, y
+
+
+def photograph_labels(
+    n: int, m: int, photographs: npt.ArrayLike | None, reference_photographs: npt.ArrayLike | None
+) -> tuple[Labels, Labels]:
+    """Return labels 0, 1, … of the photographs behind n images of a method and m of the reference.
+
+    Equal labels mean the same photograph, in one set or across both; what is not named stands alone.
+
+    Raises:
+        MedfeError: if there is not one label per image, or fewer than two photographs in a set.
+    """
+    lines = []
+    for name, count, given in (
+        ("photographs", n, photographs),
+        ("reference_photographs", m, reference_photographs),
+    ):
+        labels = (
+            [(name, i) for i in range(count)]
+            if given is None
+            else [("", label) for label in np.asarray(given).tolist()]
+        )
+        if len(labels) != count:
+            raise MedfeError(f"{name}: found {len(labels)} labels, expected {count}, one per image")
+        if len(set(labels)) < 2:
+            raise MedfeError(f"{name}: found {len(set(labels))} photograph, expected at least 2")
+        lines.append(labels)
+    number = {label: i for i, label in enumerate(dict.fromkeys(lines[0] + lines[1]))}
+    own, reference = (np.array([number[label] for label in labels], dtype=np.int64) for labels in lines)
+    return own, reference
+
+
+def _mean_kernel(x: Array, y: Array, x_labels: Labels, y_labels: Labels) -> float:
+    """Return the mean of the kernel over all pairs of different photographs."""
+    total, count = 0.0, 0
+    for start in range(0, len(x), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        apart = x_labels[rows, None] != y_labels
+        total += float(np.sum(polynomial_kernel(x[rows], y), where=apart))
+        count += int(apart.sum())
+    return total / count
