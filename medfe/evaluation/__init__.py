@@ -1,1 +1,1 @@
-
+"""Metrics, the protocol that applies them, statistics and the report."""
