@@ -1,1 +1,1 @@
-
+"""What the notebooks show, importable and tested."""
