@@ -1,1 +1,1 @@
-
+"""Photographs and masks: files, value ranges, training and evaluation sets."""

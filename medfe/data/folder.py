@@ -1,0 +1,301 @@
+"""Folders of photographs as data sets: training samples, evaluation squares and evaluation crops."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from medfe.config import DataConfig
+from medfe.data.files import Split, find_images, list_photographs, readable, shuffled, split
+from medfe.data.images import center_square, check_header, load_image, resize, to_tensor
+from medfe.data.masks import GeneratedMasks, MaskFolder, MaskSource, mask_to_tensor
+from medfe.errors import MedfeError
+
+__all__ = [
+    "EvaluationPhotographs", "PhotographCrops", "TrainingSamples", "find_images", "list_photographs", "split",
+    "worker_init",
+]  # fmt: skip
+
+Photograph = NDArray[np.uint8]
+StructureOf = Callable[[Path, Photograph], NDArray[Any]]
+"""(file, uint8 H×W×3) → its structure image H×W×3, uint8, or float in [0, 1]."""
+
+CACHE_BYTES = 1 << 30
+"""Memory for prepared photographs, shared by the workers of a data loader, bytes."""
+
+_log = logging.getLogger(__name__)
+
+
+def worker_init(worker: int) -> None:  # noqa: ARG001  # the signature that DataLoader asks for
+    """Keep a data loader's worker to its own core, and leave Ctrl-C to the main process."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class TrainingSamples(Dataset[dict[str, Tensor]]):
+    """Random squares of photographs with masks; a sample depends on (seed, position) and the files alone.
+
+    Position p is image p mod n of a permutation drawn from (seed, p div n); its crop, flip and mask are drawn from
+    (seed, p). A loader therefore walks the positions in order and resumes at any of them.
+
+    Items: `image` float32 3×S×S in [-1, 1]; `mask` float32 1×S×S, 1 = hole (if `with_masks`); `structure` float32
+    3×S×S in [-1, 1] (if `structure` is given), cropped and flipped like the image.
+
+    Prepared photographs (before crop and flip) are kept in memory, the first that fit `cache_bytes`.
+
+    Args:
+        config: photographs, crop, flip and masks.
+        image_size: S, side of the square, pixels.
+        seed: of order, crops, flips and masks.
+        length: number of samples, over all epochs together.
+        with_masks: add masks.
+        structure: gives the structure image of a prepared photograph: for `center` the S×S square, for `random` the
+            whole photograph with its shorter side resized to round(config.resize·S).
+        cache_bytes: memory of the cache, divided among the workers.
+
+    Attributes:
+        paths: the photographs with readable headers, sorted.
+        unreadable: the others. A file that turns out to be damaged later is replaced by the next one, and reported.
+
+    Raises:
+        MedfeError: no photographs.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        image_size: int,
+        seed: int,
+        length: int,
+        *,
+        with_masks: bool = True,
+        structure: StructureOf | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.config = config
+        self.image_size = image_size
+        self.seed = seed
+        self.length = length
+        self.structure = structure
+        self.cache_bytes = cache_bytes
+        self.paths, self.unreadable = readable(list_photographs(config))
+        self.masks: MaskSource | None = None
+        if with_masks:
+            self.masks = (
+                MaskFolder(config.mask_dir, config.mask_hole)
+                if config.mask_dir is not None
+                else GeneratedMasks(config.center_share)
+            )
+        self._cache: dict[int, tuple[Photograph, ...]] = {}
+        self._cached_bytes = 0
+        self._damaged: set[int] = set()
+        self._order = functools.lru_cache(maxsize=2)(self._permutation)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, position: int) -> dict[str, Tensor]:
+        if not 0 <= position < self.length:
+            raise IndexError(position)
+        epoch, place = divmod(position, len(self.paths))
+        images = self._prepared_or_next(int(self._order(epoch)[place]))
+        rng = np.random.default_rng((self.seed, position))
+        window = self._window(images[0].shape, rng)
+        mirrored = self.config.flip and rng.random() < 0.5
+        tensors = [to_tensor(image[window][:, ::-1] if mirrored else image[window]) for image in images]
+        sample = dict(zip(("image", "structure"), tensors, strict=False))
+        if self.masks is not None:
+            sample["mask"] = mask_to_tensor(self.masks.mask(self.image_size, rng))
+        return sample
+
+    def __getstate__(self) -> dict[str, Any]:  # for workers that are spawned
+        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0, "_order": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._order = functools.lru_cache(maxsize=2)(self._permutation)
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        # The third number keeps this stream apart from that of the sample whose position equals the epoch.
+        return np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.paths))
+
+    def _window(self, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, slice]:
+        size = self.image_size
+        if self.config.crop == "center":
+            return slice(0, size), slice(0, size)
+        top, left = (int(rng.integers(side - size + 1)) for side in shape[:2])
+        return slice(top, top + size), slice(left, left + size)
+
+    def _prepared_or_next(self, index: int) -> tuple[Photograph, ...]:
+        """Return the prepared photograph of a file, or of the next one (in sorted order) that is not damaged."""
+        for candidate in range(index, index + len(self.paths)):
+            number = candidate % len(self.paths)
+            if number in self._damaged:
+                continue
+            try:
+                return self._prepared(number)
+            except _DamagedFileError as error:
+                self._damaged.add(number)
+                _log.warning("skipped: %s", error)
+        raise MedfeError(f"{self.config.root}: none of {len(self.paths)} images can be read")
+
+    def _prepared(self, number: int) -> tuple[Photograph, ...]:
+        """Return the photograph and, if wanted, its structure image, uint8 H×W×3, before crop and flip."""
+        if number in self._cache:
+            return self._cache[number]
+        path = self.paths[number]
+        images: tuple[Photograph, ...] = (self._load(path),)
+        if self.structure is not None:
+            images += (_as_uint8(self.structure(path, images[0]), images[0].shape, path),)
+        worker = get_worker_info()
+        budget = self.cache_bytes // (worker.num_workers if worker else 1)
+        size = sum(image.nbytes for image in images)
+        if self._cached_bytes + size <= budget:
+            self._cache[number] = images
+            self._cached_bytes += size
+        return images
+
+    def _load(self, path: Path) -> Photograph:
+        size = self.image_size
+        shorter = size if self.config.crop == "center" else max(size, round(self.config.resize * size))
+        try:
+            # Twice the final size keeps JPEG's reduced decoding out of sight behind the antialiased resize.
+            photograph = load_image(path, at_least=2 * shorter)
+        except MedfeError as error:
+            raise _DamagedFileError(str(error)) from None
+        if self.config.crop == "center" or self.config.layout == "celeba":
+            photograph = center_square(photograph)  # of CelebA's 178×218 the students' 178×178
+        return np.asarray(resize(photograph, _with_shorter_side(photograph.size, shorter)))
+
+
+class _DamagedFileError(MedfeError):
+    """A photograph cannot be decoded; unlike other errors, it is skipped."""
+
+
+def _with_shorter_side(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    scale = shorter / min(size)
+    width, height = (max(shorter, round(side * scale)) for side in size)
+    return width, height
+
+
+def _as_uint8(image: NDArray[Any], shape: tuple[int, ...], path: Path) -> Photograph:
+    if image.shape != shape:
+        raise ValueError(f"structure image of {path}: expected shape {shape}, found {image.shape}")
+    if image.dtype == np.uint8:
+        return image
+    levels: Photograph = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
+class EvaluationPhotographs(Dataset[dict[str, Any]]):
+    """Central squares of a folder's photographs, resized to S×S, in sorted order; nothing is random.
+
+    Every file is decoded once at the start, so that all methods are judged on the same images; damaged ones are
+    skipped and reported.
+
+    Items: `image` float32 3×S×S in [-1, 1]; `path` str.
+
+    Args:
+        root: folder of images.
+        image_size: S, pixels.
+        part: part of the folder, as in `list_photographs`.
+        layout: `folder` or `celeba`.
+        limit: at most so many photographs, chosen by the hash of their names (see `shuffled`), not the first ones.
+
+    Attributes:
+        paths: the photographs.
+        unreadable: files that were skipped.
+
+    Raises:
+        MedfeError: no photographs.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        image_size: int,
+        *,
+        part: Split = "all",
+        layout: str = "folder",
+        limit: int | None = None,
+    ) -> None:
+        config = DataConfig.model_validate({"root": root, "layout": layout, "split": part})
+        self.image_size = image_size
+        candidates = list_photographs(config)
+        limit = len(candidates) if limit is None else limit
+        self.paths: list[Path] = []
+        self.unreadable: list[Path] = []
+        for path in shuffled(candidates, config.root):
+            if len(self.paths) == limit:
+                break
+            try:
+                load_image(path)
+                self.paths.append(path)
+            except MedfeError as error:
+                self.unreadable.append(path)
+                _log.warning("skipped: %s", error)
+        if not self.paths:
+            raise MedfeError(f"{root}: none of {len(candidates)} images can be read")
+        self.paths.sort()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        photograph = resize(center_square(load_image(self.paths[index])), self.image_size)
+        return {"image": to_tensor(photograph), "path": str(self.paths[index])}
+
+    def random_crops(self, n: int, seed: int = 0) -> PhotographCrops:
+        """Return `n` crops S×S at the photographs' own resolution, spread evenly over them.
+
+        Raises:
+            MedfeError: no photograph is S pixels wide and high.
+        """
+        return PhotographCrops(self.paths, self.image_size, n, seed)
+
+
+class PhotographCrops(Dataset[dict[str, Any]]):
+    """Random crops of photographs at native resolution.
+
+    Of k photographs, crop i is of photograph i mod k, at a place drawn from (seed, i). Crops of one photograph are not
+    independent; statistics group them by `photograph`.
+
+    Items: `image` float32 3×S×S in [-1, 1]; `path` str; `photograph` int, index into `paths`.
+
+    Attributes:
+        paths: photographs of at least S×S; smaller ones are left out.
+    """
+
+    def __init__(self, paths: list[Path], image_size: int, n: int, seed: int) -> None:
+        self.paths = [path for path in paths if min(check_header(path)) >= image_size]
+        if not self.paths:
+            raise MedfeError(f"none of {len(paths)} photographs is at least {image_size}×{image_size}")
+        self.image_size = image_size
+        self.n = n
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.n:
+            raise IndexError(index)
+        photograph = index % len(self.paths)
+        image: Image.Image = load_image(self.paths[photograph])
+        rng = np.random.default_rng((self.seed, index))
+        left, top = (int(rng.integers(side - self.image_size + 1)) for side in image.size)
+        crop = image.crop((left, top, left + self.image_size, top + self.image_size))
+        return {"image": to_tensor(crop), "path": str(self.paths[photograph]), "photograph": photograph}
