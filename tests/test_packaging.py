@@ -2,12 +2,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from importlinter.cli import lint_imports
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -34,6 +36,10 @@ def pins() -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in parsed}
 
 
+def is_installed(pin: Requirement, found: Distribution | None) -> bool:
+    return found is not None and found.version in pin.specifier
+
+
 def test_environment_yml_asks_for_what_pyproject_asks_for():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python, pip, section = conda["dependencies"]
@@ -54,6 +60,20 @@ def test_every_constraint_is_one_exact_version():
 def test_constraints_name_a_version_in_the_range_of(requirement):
     pin = pins()[canonicalize_name(requirement.name)]
     assert Version(str(pin.specifier).removeprefix("==")) in requirement.specifier
+
+
+def test_the_oldest_python_of_pyproject_runs_the_pinned_versions():
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    installed = {canonicalize_name(found.name): found for found in distributions()}
+    checked = {name: installed[name] for name, pin in pins().items() if is_installed(pin, installed.get(name))}
+    if not checked:
+        pytest.skip("needs a package in its version of constraints.txt")
+    too_new = [
+        f"{name}: Requires-Python {needs}"
+        for name, found in checked.items()
+        if (needs := found.metadata.get("Requires-Python")) and oldest not in SpecifierSet(needs)
+    ]
+    assert too_new == []
 
 
 def test_constraints_leave_the_packages_of_a_cuda_build_to_torch():
