@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 
+.DELETE_ON_ERROR:
 .PHONY: demo test test-slow notebooks check format
 
 demo: .venv/.demo
