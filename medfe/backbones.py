@@ -8,7 +8,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,8 @@ class Vgg16(Backbone):
     block [pool, conv5_1, ReLU] applied again and again.
     """
 
+    mean: Tensor
+    std: Tensor
     perceptual_layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     style_layers = ("relu2_2", "relu3_3", "relu4_3", "relu5_2")
     input_size = 224
@@ -113,13 +115,14 @@ class EfficientNetLite(Backbone):
     perceptual_layers = ("block2", "block4", "block10")
     style_layers = ("block2", "block4", "block10")
 
-    def __init__(self, network: nn.Module, input_size: int) -> None:
+    def __init__(self, network: Any, input_size: int) -> None:
         super().__init__()
         self.input_size = input_size
-        self.network = _fold_batch_norms(network.eval())
+        _fold_batch_norms(network.eval())
+        self.stem, self.head, self.blocks = network._conv_stem, network._conv_head, network._blocks
 
     def _stem(self, image: Tensor) -> Tensor:
-        stem: Tensor = F.relu6(self.network._conv_stem(((image + 1) * 127.5 - 127) / 128))
+        stem: Tensor = F.relu6(self.stem(((image + 1) * 127.5 - 127) / 128))
         return stem
 
     def features(self, image: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
@@ -127,7 +130,7 @@ class EfficientNetLite(Backbone):
         wanted = {int(layer.removeprefix("block")): layer for layer in layers}
         x = self._stem(image)
         found = {}
-        for index, block in enumerate(self.network._blocks):
+        for index, block in enumerate(self.blocks):
             x = block(x)
             if index in wanted:
                 found[wanted[index]] = x
@@ -138,13 +141,13 @@ class EfficientNetLite(Backbone):
     def last_map(self, image: Tensor) -> Tensor:
         """Return the last convolution's output, N×1280×h×w."""
         x = self._stem(image)
-        for block in self.network._blocks:
+        for block in self.blocks:
             x = block(x)
-        last: Tensor = F.relu6(self.network._conv_head(x))
+        last: Tensor = F.relu6(self.head(x))
         return last
 
 
-def _fold_batch_norms(network: nn.Module) -> nn.Module:
+def _fold_batch_norms(network: Any) -> None:
     """Fold each batch normalisation into the convolution before it, in place; the function stays the same."""
     for module in [network, *network._blocks]:
         for convolution, normalisation in (
@@ -155,7 +158,6 @@ def _fold_batch_norms(network: nn.Module) -> nn.Module:
                 fused = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, normalisation))
                 setattr(module, convolution, fused)
                 setattr(module, normalisation, nn.Identity())
-    return network
 
 
 def build_backbone(name: BackboneName, weights: Path | None = None, *, published: bool = False) -> Backbone:

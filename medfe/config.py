@@ -301,11 +301,10 @@ class RunConfig(Settings):
     """Steps between rows of metrics.jsonl."""
 
     @model_validator(mode="after")
-    def _checks(self) -> RunConfig:
-        if self.target.arm in ("autoencoder", "random_encoder") and self.target.weight > 0:
-            limit = AutoencoderConfig.matching(self.generator, "texture").code_channels
-            if limit != self.generator.feature_channels:
-                raise ValueError("the code of the auto-encoders must have feature_channels channels")
+    def _coefficients_fit(self) -> RunConfig:
+        count, channels = self.target.coefficients, self.generator.feature_channels
+        if count is not None and count > channels:
+            raise ValueError(f"target.coefficients: found {count}, expected at most the {channels} feature channels")
         return self
 
     @classmethod
@@ -326,9 +325,14 @@ class RunConfig(Settings):
             "data": {"center_share": 1.0 if name == "paper" else 0.5},
             **_SMALL_PRESETS.get(name, {}),
         }
-        for key, change in changes.items():
-            values[key] = {**values.get(key, {}), **change} if isinstance(change, dict) else change
-        return parse(cls, values)
+        return parse(cls, _changed(values, changes))
+
+
+def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        merged[key] = _changed(merged.get(key, {}), change) if isinstance(change, dict) else change
+    return merged
 
 
 def _structure_image(arm: str) -> str:
@@ -376,3 +380,20 @@ class AutoencoderRunConfig(Settings):
     """Steps between checkpoints."""
     log_every: int = Field(50, ge=1)
     """Steps between rows of metrics.jsonl."""
+
+    @classmethod
+    def create(cls, preset: str, kind: AutoencoderKind, **changes: Any) -> AutoencoderRunConfig:
+        """Return the settings of a preset's auto-encoder, with `changes` on top, as `RunConfig.create`.
+
+        Raises:
+            MedfeError: naming every setting that is wrong.
+        """
+        network = AutoencoderConfig.matching(GeneratorConfig.preset(preset), kind).model_dump()
+        values: dict[str, Any] = {
+            "autoencoder": network,
+            "data": {"crop": "random", "resize": 286 / 256},
+            "optimizer": {"schedule": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)},
+        }
+        if preset != "paper":  # 60,000 images
+            values["max_steps"] = 100 if preset == "tiny" else 1875
+        return parse(cls, _changed(values, changes))

@@ -157,7 +157,7 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         if number in self._cache:
             return self._cache[number]
         path = self.paths[number]
-        images: tuple[Photograph, ...] = (self._load(path),)
+        images: tuple[Photograph, ...] = (self.prepare(path),)
         if self.structure is not None:
             images += (_as_uint8(self.structure(path, images[0]), images[0].shape, path),)
         worker = get_worker_info()
@@ -168,7 +168,12 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
             self._cached_bytes += size
         return images
 
-    def _load(self, path: Path) -> Photograph:
+    def prepare(self, path: Path) -> Photograph:
+        """Return a photograph as it is before crop and flip, uint8 H×W×3.
+
+        Raises:
+            MedfeError: it cannot be decoded.
+        """
         size = self.image_size
         shorter = size if self.config.crop == "center" else max(size, round(self.config.resize * size))
         try:

@@ -1,1 +1,1 @@
-
+"""Registered experiments and their runner."""

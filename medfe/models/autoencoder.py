@@ -31,8 +31,9 @@ class Autoencoder(nn.Module):
         first = nn.Conv2d(3, widths[0], 3, padding=1, padding_mode="reflect", bias=False)
         last = nn.Conv2d(widths[0], 3, 3, padding=1, padding_mode="reflect")
 
-        *hidden, code = [first, *down, *up[: depth - CODE_UPSAMPLINGS]]
-        self.encoder = nn.Sequential(*(_normalised(layer) for layer in hidden), nn.Sequential(code, nn.Tanh()))
+        to_code: list[nn.Conv2d | nn.ConvTranspose2d] = [first, *down, *up[: depth - CODE_UPSAMPLINGS]]
+        hidden = [_normalised(layer) for layer in to_code[:-1]]
+        self.encoder = nn.Sequential(*hidden, nn.Sequential(to_code[-1], nn.Tanh()))
         self.decoder = nn.Sequential(
             *(_normalised(layer) for layer in up[depth - CODE_UPSAMPLINGS :]), nn.Sequential(last, nn.Tanh())
         )

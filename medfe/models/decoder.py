@@ -68,8 +68,8 @@ class Decoder(nn.Module):
 
     def forward(self, skips: list[Tensor]) -> Tensor:
         """Return the image, N×3×H×W in [-1, 1], from the six sums of `SkipPaths`."""
-        *shallower, x = skips
-        x = self.stages[0](x)
+        *shallower, deepest = skips
+        x: Tensor = self.stages[0](deepest)
         for stage, skip in zip(list(self.stages)[1:], reversed(shallower), strict=True):
             x = stage(concatenate(x, skip))
         return x

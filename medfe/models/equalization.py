@@ -26,7 +26,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled features, N×C×H×W."""
-        return x * self.gate(x.mean(dim=(2, 3), keepdim=True))
+        gate: Tensor = self.gate(x.mean(dim=(2, 3), keepdim=True))
+        return x * gate
 
 
 def gaussian_weights(side: int, sigma: float) -> Tensor:

@@ -62,7 +62,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output, same shape."""
-        return x + self.body(x)
+        residual: Tensor = self.body(x)
+        return x + residual
 
 
 def initialize(modules: Iterable[nn.Module], std: float = 0.02) -> None:

@@ -53,7 +53,8 @@ class PartialConv2d(nn.Module):
 
     def forward(self, x: Tensor, area: KnownArea) -> Tensor:
         """Convolve the known cells of `x` (N×C×H×W); 0 where a window holds none."""
-        return self.convolution(x * area.known) * area.scale.to(x.dtype)
+        convolved: Tensor = self.convolution(x * area.known)
+        return convolved * area.scale.to(convolved.dtype)
 
 
 class PublishedPartialConv2d(PartialConv2d):
@@ -88,8 +89,12 @@ class PartialConvBlock(nn.Module):
         self.convolution = convolution
         self.norm = norm(channels, affine=True)
 
+    def area(self, known: Tensor) -> KnownArea:
+        """Return what the block needs of the mask."""
+        return self.convolution.area(known)
+
     def forward(self, x: Tensor, area: KnownArea) -> Tensor:
-        """Return the block's output; `area` comes from `convolution.area`."""
+        """Return the block's output; `area` comes from the method of that name."""
         return leaky_relu(self.norm(self.convolution(x, area)))
 
 
@@ -107,7 +112,7 @@ class FillingStack(nn.Module):
         """Return what each block needs of the mask; `known` is N×1×H×W."""
         areas: list[KnownArea] = []
         for block in self.blocks:
-            areas.append(block.convolution.area(areas[-1].updated if areas else known))
+            areas.append(block.area(areas[-1].updated if areas else known))
         return areas
 
     def forward(self, x: Tensor, areas: list[KnownArea]) -> Tensor:

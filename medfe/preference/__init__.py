@@ -1,1 +1,1 @@
-
+"""Blind human preference: studies, votes, analysis."""

@@ -47,7 +47,8 @@ def random_isometry(rows: int, columns: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
-    return q * torch.sign(torch.diagonal(r))  # unique, and uniform over isometries
+    isometry: Tensor = q * torch.sign(torch.diagonal(r))  # unique, and uniform over isometries
+    return isometry
 
 
 class BlockDct(Target):

@@ -1,1 +1,1 @@
-
+"""The two training loops, checkpoints and logs."""

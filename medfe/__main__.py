@@ -1,0 +1,6 @@
+"""`python -m medfe`."""
+
+from medfe.cli import main
+
+if __name__ == "__main__":
+    main()

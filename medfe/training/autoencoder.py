@@ -1,0 +1,122 @@
+"""The training loop of an auto-encoder."""
+
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from medfe.config import AutoencoderRunConfig
+from medfe.data.folder import EvaluationPhotographs, TrainingSamples
+from medfe.errors import MedfeError
+from medfe.losses import l1
+from medfe.models.autoencoder import Autoencoder, build_autoencoder
+from medfe.training.checkpoint import check_same_run, commit, load_state, save_config, save_state
+from medfe.training.logging import RunLog
+from medfe.training.loop import StopRequest, build_loader, check_finite, schedule_factor, seed_step, set_learning_rate
+from medfe.weightfiles import save_weights
+
+SAMPLES = 6
+
+
+def train_autoencoder(
+    config: AutoencoderRunConfig, out: Path, fabric: Fabric, *, max_minutes: float | None = None
+) -> int:
+    """Train one auto-encoder by reconstruction; go on where the run stopped.
+
+    Args:
+        config: everything about the run.
+        out: folder of the pair; the weights go to `out`/KIND.safetensors, all else to `out`/KIND/.
+        fabric: launched Fabric.
+        max_minutes: stop cleanly after so many minutes.
+
+    Returns:
+        The number of steps done so far, `config.max_steps` when the run is complete.
+
+    Raises:
+        MedfeError: if the folder holds another run, or photographs are missing.
+        NonFiniteLossError: if the loss is not finite; the last saved state stays.
+    """
+    folder = out / config.autoencoder.kind
+    check_same_run(folder, config)
+    state = load_state(folder)
+    first_step = state["step"] if state else 0
+    if config.data.root is None:
+        raise MedfeError("data.root is not set, expected a folder of photographs (--data DIR)")
+    length = config.max_steps * config.batch_size
+    samples = TrainingSamples(config.data, config.autoencoder.image_size, config.seed, length, with_masks=False)
+
+    torch.manual_seed(config.seed)
+    network = build_autoencoder(config.autoencoder).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=config.optimizer.learning_rate, betas=config.optimizer.betas,
+        fused=fabric.device.type in ("cpu", "cuda"),
+    )  # fmt: skip
+    if state:
+        try:
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise MedfeError(f"{folder}: the saved state does not fit ({str(error).splitlines()[0]})") from None
+    model, optimizer = fabric.setup(network, optimizer)
+
+    if fabric.is_global_zero:
+        save_config(folder, config)
+    log = RunLog(folder, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
+    loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
+    step = first_step
+
+    with StopRequest(max_minutes) as stop:
+        for step, batch in enumerate(loader, start=first_step + 1):
+            seed_step(config.seed, step)
+            factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
+            set_learning_rate(optimizer, config.optimizer.learning_rate * factor)
+            real = batch["image"]
+            decoded = model(real)
+            loss = l1(decoded, real)
+            values = check_finite({"l1": loss}, step)
+            optimizer.zero_grad()
+            fabric.backward(config.l1 * loss)
+            optimizer.step()
+
+            stopping = bool(fabric.broadcast(bool(stop))) if fabric.world_size > 1 else bool(stop)
+            last = step == config.max_steps or stopping
+            if log and (step % config.log_every == 0 or last):
+                log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
+            if step % config.save_every == 0 or last:
+                if log:
+                    state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+                    save_state(folder, state)
+                    save_weights(
+                        out / f"{config.autoencoder.kind}.safetensors",
+                        network.state_dict(),
+                        autoencoder_metadata(config, step),
+                    )
+                    log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
+                fabric.barrier()
+            if last:
+                break
+    if log:
+        log.close()
+    return step
+
+
+@torch.no_grad()
+def reconstruction_l1(autoencoder: Autoencoder, photographs: EvaluationPhotographs, batch_size: int = 32) -> float:
+    """Return the mean absolute reconstruction error over photographs, images in [-1, 1], evaluation mode."""
+    autoencoder.eval()
+    total, count = 0.0, 0
+    for batch in DataLoader(photographs, batch_size=batch_size):
+        real: Tensor = batch["image"]
+        total += float((autoencoder(real) - real).abs().mean()) * len(real)
+        count += len(real)
+    return total / count
+
+
+def autoencoder_metadata(config: AutoencoderRunConfig, step: int) -> dict[str, object]:
+    """Return what an auto-encoder's weight file says about itself."""
+    return {
+        "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
+        "step": step, "images": step * config.batch_size, "commit": commit(),
+    }  # fmt: skip

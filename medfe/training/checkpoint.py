@@ -1,0 +1,113 @@
+"""The run folder: settings, resumable state, and weights ready for inference."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from medfe.config import Settings, parse
+from medfe.errors import MedfeError
+
+CONFIG_FILE = "config.json"
+STATE_FILE = "state.ckpt"
+GENERATOR_FILE = "generator.safetensors"
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+# What may differ when a run goes on: it changes neither the data nor the weights.
+_FREE = frozenset({"workers", "save_every", "log_every", "compile"})
+
+
+def save_config(folder: Path, config: Settings) -> None:
+    """Write the settings of a run, creating its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / CONFIG_FILE, config.model_dump_json(indent=2) + "\n")
+
+
+def load_config(folder: Path, kind: type[SettingsT]) -> SettingsT:
+    """Read the settings of a run.
+
+    Raises:
+        MedfeError: if there are none, or they are damaged.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise MedfeError(f"{folder}: not a run folder, {CONFIG_FILE} is missing")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MedfeError(f"{path}: not readable as JSON ({error})") from None
+    return parse(kind, values, str(path))
+
+
+def check_same_run(folder: Path, config: Settings) -> None:
+    """Check that the run in `folder`, if there is one, has these settings, so that it can go on.
+
+    Raises:
+        MedfeError: naming every setting that differs.
+    """
+    if not (folder / CONFIG_FILE).exists():
+        return
+    found = _flat(load_config(folder, type(config)).model_dump(mode="json"))
+    asked = _flat(config.model_dump(mode="json"))
+    differing = [name for name in asked if found[name] != asked[name] and name.split(".")[0] not in _FREE]
+    if differing:
+        listed = ", ".join(f"{name} {found[name]!r} there, {asked[name]!r} asked for" for name in differing[:4])
+        raise MedfeError(f"{folder}: holds a run with other settings ({listed}); use its settings or another folder")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write everything needed to resume, atomically: a kill leaves the state before or the state after."""
+    path = folder / STATE_FILE
+    temporary = path.with_suffix(".part")
+    torch.save(dict(state), temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state of a run, or None where it has none yet. Nothing in it is executed.
+
+    Raises:
+        MedfeError: if the file is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise MedfeError(f"{path}: damaged ({str(error).splitlines()[0][:120]}); delete it to start again") from None
+    return state
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a kill leaves the old one or the new one."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def commit() -> str:
+    """Return the commit of the source tree, with `+` where it was changed since; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""

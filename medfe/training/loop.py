@@ -1,0 +1,147 @@
+"""What both training loops share: devices and precision, the order of samples, the schedule, when to stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from medfe.data.folder import TrainingSamples, worker_init
+from medfe.errors import MedfeError
+
+
+class NonFiniteLossError(MedfeError):
+    """A loss became infinite or undefined."""
+
+
+def resolve_precision(precision: str, accelerator: str = "auto") -> str:
+    """Return `precision`, or for `auto` bf16-mixed where the device computes fast in it and 32-true elsewhere."""
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases cannot tell
+        fast = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    else:
+        fast = False
+    return "bf16-mixed" if fast else "32-true"
+
+
+def build_fabric(
+    precision: str,
+    *,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+) -> Fabric:
+    """Return a launched Fabric: devices, precision and processes of a run."""
+    fabric = Fabric(
+        accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
+        precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
+    )  # fmt: skip
+    fabric.launch()
+    return fabric
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed torch for one step. What a step draws depends on (seed, step) alone, so a resumed run draws the same."""
+    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def schedule_factor(schedule: Sequence[float], step: int, max_steps: int) -> float:
+    """Return the learning rate's factor at `step`: the schedule's entries last equal parts of the run."""
+    return schedule[min(step * len(schedule) // max_steps, len(schedule) - 1)]
+
+
+def set_learning_rate(optimizer: Any, rate: float) -> None:
+    """Set the learning rate of every group of parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class StepBatches(Sampler[list[int]]):
+    """Positions of each step's samples, in order from `first_step`; every process takes its share of a step."""
+
+    def __init__(self, first_step: int, last_step: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        if batch_size % processes:
+            raise MedfeError(f"batch_size: found {batch_size}, expected a multiple of the {processes} processes")
+        self.steps = range(first_step, last_step)
+        self.batch_size, self.share = batch_size, batch_size // processes
+        self.offset = rank * self.share
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            first = step * self.batch_size + self.offset
+            yield list(range(first, first + self.share))
+
+
+def build_loader(
+    samples: TrainingSamples, first_step: int, last_step: int, batch_size: int, workers: int, fabric: Fabric
+) -> Any:
+    """Return the loader of the steps from `first_step` on, whose batches arrive on the device."""
+    batches = StepBatches(first_step, last_step, batch_size, fabric.global_rank, fabric.world_size)
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=fabric.device.type == "cuda",
+        worker_init_fn=worker_init,
+        prefetch_factor=4 if workers else None,
+    )
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """Return the terms as numbers.
+
+    Raises:
+        NonFiniteLossError: naming the step and every term that is not finite.
+    """
+    values = torch.stack([term.detach().float() for term in terms.values()]).tolist()  # one wait for the device
+    named = dict(zip(terms, values, strict=True))
+    broken = [f"{name} = {value}" for name, value in named.items() if not abs(value) < float("inf")]
+    if broken:
+        raise NonFiniteLossError(f"step {step}: {', '.join(broken)}; stopped, the last good state is kept")
+    return named
+
+
+class StopRequest:
+    """Says when to stop: after `max_minutes`, on Ctrl-C, or when the process is asked to end.
+
+    Used as a context manager; a second Ctrl-C interrupts at once.
+    """
+
+    def __init__(self, max_minutes: float | None = None) -> None:
+        self.deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self.signalled = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signalled and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signalled = True
+
+    def __bool__(self) -> bool:
+        return self.signalled or (self.deadline is not None and time.monotonic() >= self.deadline)
