@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,7 +126,7 @@ def run_parallel(
         work: picklable; returns False for an item that was done already; raises `UnreadableError` to skip one.
         items: picklable.
         label: name beside the bar.
-        workers: processes; default: one for each core that this process may use.
+        workers: processes, 1 for this one; default: one for each core that this process may use.
 
     Raises:
         MedfeError: raised by `work`, or a worker was killed.
@@ -139,8 +139,7 @@ def run_parallel(
         return report
     queue = iter(items)
     running: set[Future[bool]] = set()
-    context = multiprocessing.get_context("spawn")  # forking a process whose libraries have threads may hang
-    with _progress() as progress, ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    with _progress() as progress, _pool(workers) as pool:
         bar = progress.add_task(label, total=len(items))
 
         def submit(count: int) -> None:
@@ -150,11 +149,11 @@ def run_parallel(
         try:
             submit(2 * workers)
             while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
                     _count(future, report)
-                submit(len(done))
-                progress.advance(bar, len(done))
+                    running.remove(future)
+                    progress.advance(bar)
+                    submit(1)
         except KeyboardInterrupt:
             report.interrupted = True
             pool.shutdown(wait=True, cancel_futures=True)
@@ -164,6 +163,13 @@ def run_parallel(
         except BrokenProcessPool:
             raise MedfeError("a worker process was killed, probably for lack of memory; try fewer workers") from None
     return report
+
+
+def _pool(workers: int) -> Executor:
+    if workers == 1:  # not worth the seconds that a process takes to start
+        return ThreadPoolExecutor(1)
+    context = multiprocessing.get_context("spawn")  # forking a process whose libraries have threads may hang
+    return ProcessPoolExecutor(workers, context, _start_worker)
 
 
 def _count(future: Future[bool], report: Report) -> None:

@@ -103,7 +103,7 @@ def test_two_processes_share_a_cache(tmp_path):
 def test_fill_computes_what_is_missing_and_counts_unreadable_files(source, tmp_path):
     cache = RtvCache(CONFIG, tmp_path / "cache")
     paths = find_images(source)
-    prepare = TrainingSamples(DataConfig(root=source), image_size=32, seed=0, length=1)._load  # as a training does
+    prepare = TrainingSamples(DataConfig(root=source), image_size=32, seed=0, length=1).prepare
     report = cache.fill(paths, prepare, workers=2)
     assert (report.made, report.present, list(report.unreadable)) == (2, 0, [source / "broken.jpg"])
     assert "broken.jpg" in str(report)
@@ -184,5 +184,5 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
     assert 0 < len(finished) < 12
     for path in finished:
         assert Image.open(path).convert("RGB").size == (128, 128)
-    report = smooth_folder(source, out, CONFIG)
+    report = smooth_folder(source, out, CONFIG, workers=1)
     assert (report.made, report.present) == (12 - len(finished), len(finished))
