@@ -122,9 +122,12 @@ class Moments:
 
 
 def frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> float:
-    """Return the Fréchet distance of two sets of features, by whichever exact form is cheaper.
+    """Return the Fréchet distance of two sets of features through tr √(Σ₁Σ₂) = ‖A Bᵀ‖_* / √((N−1)(M−1)).
 
-    With sample covariances (divisor N − 1) it is biased upwards, by an amount of order 1/N.
+    A and B are the centred features. With fewer images than dimensions A Bᵀ is N×M; a larger set is first reduced to
+    the d×d triangle of its QR decomposition, which leaves the singular values. No covariance is formed and no square
+    root of rounding noise taken, so that the result is exact to rounding whatever the rank. With sample covariances
+    (divisor N − 1) the distance is biased upwards, by an amount of order 1/N.
 
     Args:
         reference: (M, d) features of real images.
@@ -134,34 +137,30 @@ def frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> floa
         MedfeError: if the features are not two finite matrices of equal width with at least two rows each.
     """
     x, y = check_features(reference, generated)
-    if len(x) * len(y) < x.shape[1] ** 2:
-        return frechet_low_rank(x, y)
-    return frechet_moments(Moments.of(x), Moments.of(y))
-
-
-def frechet_low_rank(x: Array, y: Array) -> float:
-    """Return the Fréchet distance through tr √(Σ₁Σ₂) = ‖A Bᵀ‖_* / √((N−1)(M−1)), A and B the centred features.
-
-    A matrix of N×M replaces those of d×d. Singular values need no square root of rounding noise, so identical sets
-    come out as 0 to within rounding.
-    """
     shift = x.mean(axis=0) - y.mean(axis=0)
-    a = (x - x.mean(axis=0)) / np.sqrt(len(x) - 1)
-    b = (y - y.mean(axis=0)) / np.sqrt(len(y) - 1)
+    a, b = _centred_root(x), _centred_root(y)
     cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return float(shift @ shift + np.sum(a * a) + np.sum(b * b) - 2 * cross)
 
 
 def frechet_moments(first: Moments, second: Moments) -> float:
-    """Return the Fréchet distance ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁Σ₂)) from means and covariances.
+    """Return the Fréchet distance ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁Σ₂)) from means and covariances alone.
 
-    With any factors Σ = L Lᵀ, tr √(Σ₁Σ₂) is the nuclear norm of L₁ᵀ L₂. This is real by construction, and exact to
-    rounding where the square roots of the eigenvalues of Σ₁^½ Σ₂ Σ₁^½ keep only half of the digits.
+    With any factors Σ = L Lᵀ, tr √(Σ₁Σ₂) is the nuclear norm of L₁ᵀ L₂, real by construction. Where a covariance is
+    singular (fewer images than dimensions) half of the digits are lost; `frechet_distance` keeps them.
     """
     shift = first.mean - second.mean
     one, two = first.covariance, second.covariance
     cross = np.linalg.svd(_factor(one).T @ _factor(two), compute_uv=False).sum()
     return float(shift @ shift + np.trace(one) + np.trace(two) - 2 * cross)
+
+
+def _centred_root(features: Array) -> Array:
+    """Return A, min(N, d)×d, with Aᵀ A the sample covariance of (N, d) features."""
+    centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
+    if len(centred) <= centred.shape[1]:
+        return np.asarray(centred, dtype=np.float64)
+    return np.asarray(np.linalg.qr(centred, mode="r"), dtype=np.float64)
 
 
 def _factor(covariance: Array) -> Array:
