@@ -49,7 +49,9 @@ def test_psnr_equals_scikit_image(photographs, pair):
 
 def test_ssim_equals_scikit_image_with_the_gaussian_window(photographs, pair):
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    results = [structural_similarity(x, y, channel_axis=-1, full=True, **options) for x, y in zip(*photographs, strict=True)]
+    results = [
+        structural_similarity(x, y, channel_axis=-1, full=True, **options) for x, y in zip(*photographs, strict=True)
+    ]
     np.testing.assert_allclose(ssim(*pair), [value for value, _ in results], rtol=1e-10)
     inner = np.s_[SSIM_RADIUS:-SSIM_RADIUS]
     maps = np.stack([np.moveaxis(full[inner, inner], -1, 0) for _, full in results])
