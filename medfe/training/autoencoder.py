@@ -65,10 +65,18 @@ def train_autoencoder(
         save_config(folder, config)
     log = RunLog(folder, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
-    step = first_step
+    step = saved = first_step
+
+    def save() -> None:
+        if fabric.is_global_zero:
+            state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state(folder, state)
+            weights = out / f"{config.autoencoder.kind}.safetensors"
+            save_weights(weights, network.state_dict(), autoencoder_metadata(config, step))
+        fabric.barrier()
 
     with StopRequest(max_minutes) as stop:
-        for step, batch in enumerate(loader, start=first_step + 1):
+        for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
             seed_step(config.seed, step)
             factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
             set_learning_rate(optimizer, config.optimizer.learning_rate * factor)
@@ -85,18 +93,14 @@ def train_autoencoder(
             if log and (step % config.log_every == 0 or last):
                 log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
             if step % config.save_every == 0 or last:
+                save()
+                saved = step
                 if log:
-                    state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-                    save_state(folder, state)
-                    save_weights(
-                        out / f"{config.autoencoder.kind}.safetensors",
-                        network.state_dict(),
-                        autoencoder_metadata(config, step),
-                    )
                     log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
-                fabric.barrier()
             if last:
                 break
+    if saved < step:
+        save()
     if log:
         log.close()
     return step

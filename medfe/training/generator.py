@@ -104,10 +104,10 @@ def train_generator(  # noqa: PLR0915 - one linear function, read from top to bo
         log.say(f"skipped {len(samples.unreadable)} unreadable files, first: {samples.unreadable[0]}")
     mean = distributed_mean(fabric)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
-    step = first_step
+    step = saved = first_step
 
     with StopRequest(max_minutes) as stop:
-        for step, batch in enumerate(loader, start=first_step + 1):
+        for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
             seed_step(config.seed, step)
             rng = np.random.default_rng((config.seed, step, 2))
             factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
@@ -153,10 +153,13 @@ def train_generator(  # noqa: PLR0915 - one linear function, read from top to bo
                 log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
             if step % config.save_every == 0 or last:
                 run.save(step)
+                saved = step
                 if log:
                     log.grid(step, sample_rows(real, mask, fake))
             if last:
                 break
+    if saved < step:
+        run.save(step)
     if log:
         log.close()
     return step

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -142,6 +142,14 @@ class StopRequest:
         if self.signalled and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signalled = True
+
+    def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Yield from a loader; one whose workers were told to end together with this process ends quietly."""
+        try:
+            yield from loader
+        except RuntimeError:
+            if not self.signalled:
+                raise
 
     def __bool__(self) -> bool:
         return self.signalled or (self.deadline is not None and time.monotonic() >= self.deadline)
