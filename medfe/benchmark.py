@@ -242,6 +242,15 @@ def run_alone(preset: str, precision: Precision, batch_size: int) -> int:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         for _ in range(3):
             generator(*batch)
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """Return this process's peak memory, bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the parent's memory too, as it was when this process was started
+        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
