@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,19 +199,17 @@ def bare_convolutions(
     convolutions: Sequence[Convolution], dtype: torch.dtype, layout: torch.memory_format
 ) -> Callable[[], None]:
     """Return a function that runs the convolutions, and nothing else, on tensors made beforehand."""
-    runs = [
-        (
-            F.conv_transpose2d if item.transposed else F.conv2d,
-            torch.randn(item.inputs, dtype=dtype).to(memory_format=layout),
-            torch.randn(item.weight, dtype=dtype).to(memory_format=layout),
-            {"stride": item.stride, "padding": item.padding, "dilation": item.dilation},
-        )
-        for item in convolutions
-    ]
+    runs: list[Callable[[], Tensor]] = []
+    for item in convolutions:
+        x = torch.randn(item.inputs, dtype=dtype).to(memory_format=layout)
+        weight = torch.randn(item.weight, dtype=dtype).to(memory_format=layout)
+        convolve = F.conv_transpose2d if item.transposed else F.conv2d
+        settings: dict[str, Any] = {"stride": item.stride, "padding": item.padding, "dilation": item.dilation}
+        runs.append(partial(convolve, x, weight, **settings))
 
     def run() -> None:
-        for convolve, x, weight, settings in runs:
-            convolve(x, weight, **settings)
+        for convolution in runs:
+            convolution()
 
     return run
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -266,7 +267,7 @@ class ImportPublished:
         print(import_published(self.encoder, self.decoder, self.bottleneck, self.out))
 
 
-COMMANDS: dict[str, type] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "train-autoencoder": TrainAutoencoder,
     "train": Train,
     "inpaint": Inpaint,

@@ -220,10 +220,8 @@ class Inpainter:
         # Pillow weighs colours by alpha, so nothing of the hole's old content reaches a known pixel of the small square.
         alpha = np.where(hole[part], 0, 255).astype(np.uint8)
         square = resize(Image.fromarray(np.dstack([picture[part], alpha])), side)
-        cover = Image.fromarray(np.float32(hole[part])).resize((side, side), Image.Resampling.BOX)
+        cover = Image.fromarray(hole[part].astype(np.float32)).resize((side, side), Image.Resampling.BOX)
         square_hole = np.asarray(cover) > 0  # a cell that holds any of the hole
-        if window.size < (side, side):  # enlarged: a cell belongs to the one pixel it lies in
-            square_hole = np.asarray(Image.fromarray(hole[part]).resize((side, side), Image.Resampling.NEAREST))
         pixels = np.array(square.convert("RGB"))
         return Prepared(picture, hole, window, to_tensor(pixels), mask_to_tensor(square_hole))
 
