@@ -22,7 +22,7 @@ from torch import Tensor
 from medfe.errors import MedfeError
 
 MAX_PIXELS = 40_000_000
-"""Largest photograph that is read, pixels: a full-frame camera's; beyond it a file is more likely an attack."""
+"""Largest photograph that is read, pixels: 120 MB once decoded; most cameras stay below."""
 
 # Antialiased: Pillow widens the kernel by the shrinking factor. Bicubic rings less at edges than Lanczos and is the
 # filter whose agreement with the signal Parmar et al. (2022) recommend before FID.
@@ -39,8 +39,9 @@ def load_image(
 ) -> Image.Image:
     """Read a photograph of any mode as RGB, upright; of an animation, the first frame.
 
-    16-bit and floating-point files are scaled to 8 bits: 16 bits from 0…65535, floats from the smallest of [0, 1],
-    [0, 255] and [0, 65535] that holds them. The orientation that the camera wrote (EXIF) is applied.
+    Wider files are scaled to 8 bits: 16 bits from 0…65535 (32-bit integers too, or from 0…2³¹ - 1 if they exceed it),
+    floats from the smallest of [0, 1], [0, 255] and [0, 65535] that holds them. The orientation that the camera wrote
+    (EXIF) is applied.
 
     Args:
         source: path, or binary file open for reading.
@@ -70,9 +71,12 @@ def check_header(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) ->
 
 @contextmanager
 def _one_line_errors(source: str | Path | BinaryIO) -> Iterator[None]:
+    """Turn whatever Pillow raises into the project's error, and keep its warnings off the terminal."""
     name = _name(source)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
     except (MedfeError, MemoryError):
         raise
     except FileNotFoundError:
@@ -91,9 +95,12 @@ def _name(source: str | Path | BinaryIO) -> str:
 
 
 def _open(source: str | Path | BinaryIO, max_pixels: int) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is stricter
+    try:
         image = Image.open(source)
+    except Image.DecompressionBombError:
+        raise MedfeError(
+            f"{_name(source)}: far too large, expected at most {max_pixels / 1e6:.3g} megapixels"
+        ) from None
     if image.width * image.height > max_pixels:
         image.close()
         raise MedfeError(
@@ -150,12 +157,13 @@ def save_png(image: Image.Image | NDArray[np.uint8], path: str | Path) -> None:
     partial = path.with_name(f".{uuid.uuid4().hex}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(partial, format="PNG")
-        partial.replace(path)
+        try:
+            image.save(partial, format="PNG")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise MedfeError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
