@@ -6,16 +6,76 @@ estimate; so there is no bootstrap here. The independent unit is the photograph,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from medfe.errors import MedfeError
-from medfe.evaluation.distances import Labels, check_features, frechet_distance, photograph_labels
+from medfe.evaluation.distances import Array, Labels, check_features, frechet_distance, photograph_labels
 from medfe.evaluation.set_statistics import check_paired
 from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsampledDistance:
+    """A Fréchet distance on all images and on random parts of the photographs.
+
+    With equal labels, fraction and seed two methods see the same parts, so that their difference is paired.
+
+    Attributes:
+        estimate: Distance on all images.
+        values: (S,) distances on the parts.
+        fraction: Share of the photographs in a part.
+        n: Number of photographs.
+    """
+
+    estimate: float
+    values: Array
+    fraction: float
+    n: int
+
+    def minus(self, other: SubsampledDistance) -> SubsampledDistance:
+        """Return the difference, self − other, on the same parts."""
+        return replace(self, estimate=self.estimate - other.estimate, values=self.values - other.values)
+
+    def interval(self, level: float = 0.95, scope: str = ONE_PAIR_OF_TRAININGS) -> Interval:
+        """Return the subsampling interval."""
+        spread = (self.values - np.median(self.values)) * np.sqrt(self.fraction / (1 - self.fraction))
+        low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+        share = f"{100 * self.fraction:g} %"
+        return Interval(
+            estimate=float(self.estimate),
+            low=float(self.estimate - high),
+            high=float(self.estimate - low),
+            level=level,
+            n=self.n,
+            method=f"{len(self.values)} subsamples of {share} without replacement; bias of order 1/N not removed",
+            scope=scope,
+        )
+
+
+def subsampled_frechet(
+    reference: npt.ArrayLike,
+    generated: npt.ArrayLike,
+    *,
+    photographs: npt.ArrayLike | None = None,
+    reference_photographs: npt.ArrayLike | None = None,
+    fraction: float = 0.5,
+    subsamples: int = 200,
+    seed: int = 0,
+) -> SubsampledDistance:
+    """Return a Fréchet distance on all images and on subsamples; args and errors as for `frechet_interval`."""
+    x, y = check_features(reference, generated)
+    own, real = photograph_labels(len(y), len(x), photographs, reference_photographs)
+    values = [
+        frechet_distance(x[real_rows], y[own_rows])
+        for own_rows, real_rows in _subsamples(own, real, fraction, subsamples, seed)
+    ]
+    return SubsampledDistance(
+        estimate=frechet_distance(x, y), values=np.array(values), fraction=fraction, n=len(np.unique(own))
+    )
 
 
 def frechet_interval(
@@ -52,13 +112,16 @@ def frechet_interval(
     Raises:
         MedfeError: if features or labels do not fit together, or a subsample would have fewer than two images.
     """
-    x, y = check_features(reference, generated)
-    labels = photograph_labels(len(y), len(x), photographs, reference_photographs)
-
-    def distance(own: Labels, real: Labels) -> float:
-        return frechet_distance(x[real], y[own])
-
-    interval = _subsampling_interval(distance, labels, fraction, subsamples, level, scope, seed)
+    distance = subsampled_frechet(
+        reference,
+        generated,
+        photographs=photographs,
+        reference_photographs=reference_photographs,
+        fraction=fraction,
+        subsamples=subsamples,
+        seed=seed,
+    )
+    interval = distance.interval(level, scope)
     return replace(interval, low=max(interval.low, 0.0))
 
 
@@ -80,53 +143,40 @@ def frechet_difference(
     Both distances see the same subsamples. Args and errors as for `frechet_interval`; `first` and `second` are paired
     row by row. The two biases of order 1/N cancel only in part.
     """
-    x, one = check_features(reference, first)
+    _, one = check_features(reference, first)
     _, two = check_features(reference, second)
     check_paired(one, two)
-    labels = photograph_labels(len(one), len(x), photographs, reference_photographs)
+    distances = [
+        subsampled_frechet(
+            reference,
+            method,
+            photographs=photographs,
+            reference_photographs=reference_photographs,
+            fraction=fraction,
+            subsamples=subsamples,
+            seed=seed,
+        )
+        for method in (one, two)
+    ]
+    return distances[0].minus(distances[1]).interval(level, scope)
 
-    def contrast(own: Labels, real: Labels) -> float:
-        return frechet_distance(x[real], one[own]) - frechet_distance(x[real], two[own])
 
-    return _subsampling_interval(contrast, labels, fraction, subsamples, level, scope, seed)
-
-
-def _subsampling_interval(
-    statistic: Callable[[Labels, Labels], float],
-    labels: tuple[Labels, Labels],
-    fraction: float,
-    subsamples: int,
-    level: float,
-    scope: str,
-    seed: int,
-) -> Interval:
-    """Return the subsampling interval of a statistic of row numbers (method's, reference's)."""
+def _subsamples(
+    own: Labels, real: Labels, fraction: float, subsamples: int, seed: int
+) -> Iterator[tuple[Labels, Labels]]:
+    """Yield row numbers (method's, reference's) of random parts of the photographs."""
     if not 0 < fraction < 1:
         raise MedfeError(f"fraction: found {fraction}, expected a number between 0 and 1")
-    own, real = labels
     size = 1 + int(max(own.max(), real.max()))
     # Photographs in the method's set, in the reference, or in both are drawn in the same proportion.
     membership = np.isin(np.arange(size), own) + 2 * np.isin(np.arange(size), real)
     strata = [np.flatnonzero(membership == kind) for kind in np.unique(membership)]
     rng = np.random.default_rng(seed)
-    values = np.empty(subsamples)
-    for i in range(subsamples):
+    for _ in range(subsamples):
         drawn = np.zeros(size, dtype=bool)
         for stratum in strata:
             drawn[rng.choice(stratum, round(fraction * len(stratum)), replace=False)] = True
         rows, real_rows = np.flatnonzero(drawn[own]), np.flatnonzero(drawn[real])
         if min(len(rows), len(real_rows)) < 2:
             raise MedfeError(f"fraction: {fraction} of {len(own)} images leaves fewer than 2, expected a larger one")
-        values[i] = statistic(rows, real_rows)
-    estimate = statistic(np.arange(len(own)), np.arange(len(real)))
-    spread = (values - np.median(values)) * np.sqrt(fraction / (1 - fraction))
-    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(
-        estimate=float(estimate),
-        low=float(estimate - high),
-        high=float(estimate - low),
-        level=level,
-        n=len(np.unique(own)),
-        method=f"{subsamples} subsamples of {100 * fraction:g} % without replacement; bias of order 1/N not removed",
-        scope=scope,
-    )
+        yield rows, real_rows
