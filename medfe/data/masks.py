@@ -251,12 +251,19 @@ class MaskFolder:
             if area not in AREA_BINS:
                 raise MedfeError(f"unknown area bin {area!r}, expected one of: {', '.join(AREA_BINS)}")
             found = len(self.paths)
-            self.paths = [path for path in self.paths if area_bin(load_mask(path, hole=hole)) == area]
+            self.paths = [path for path in self.paths if self._area_bin(path) == area]
             if not self.paths:
                 raise MedfeError(f"{root}: none of {found} masks has a hole of {area} % of its area")
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def _area_bin(self, path: Path) -> str | None:
+        try:
+            return area_bin(load_mask(path, hole=self.hole))
+        except MedfeError as error:
+            _log.warning("skipped: %s", error)
+            return None
 
     def load(self, index: int, size: int) -> Mask:
         """Return file number `index` as size×size, nearest neighbour, so that it stays binary.
