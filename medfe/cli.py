@@ -162,8 +162,8 @@ class Inpaint:
     image: Positional[Path]
     """Picture, or folder of pictures."""
     mask: str
-    """Mask file (white = hole), folder of mask files with the pictures' names, or a rule: center, box, brush, irregular,
-    irregular_thin, irregular_medium, irregular_thick."""
+    """Mask file (white = hole), folder of mask files with the pictures' names, or a rule: center, box, brush,
+    irregular, irregular_thin, irregular_medium, irregular_thick."""
     out: Path
     """File to write, or folder for a folder."""
     model: str = "faces128/low_resolution"
@@ -267,6 +267,28 @@ class ImportPublished:
         print(import_published(self.encoder, self.decoder, self.bottleneck, self.out))
 
 
+@dataclass
+class Export:
+    """Make a folder of weights to ship from finished runs: float16 files, a card, a picture."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders, one for each arm."""
+    out: Path
+    """Folder to write."""
+    data_note: str
+    """What the training photographs are, for the card."""
+    val: Path
+    """Folder of photographs that were not trained on, for the card's figures."""
+    autoencoders: Path | None = None
+    """Folder of the auto-encoders that an arm used."""
+
+    def run(self) -> None:
+        """Export."""
+        from medfe.export import export_weights
+
+        print(export_weights(self.runs, self.autoencoders, self.out, data=self.data_note, val=self.val))
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train-autoencoder": TrainAutoencoder,
     "train": Train,
@@ -274,6 +296,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "rtv": Rtv,
     "benchmark": Benchmark,
     "import-published": ImportPublished,
+    "export": Export,
 }
 
 

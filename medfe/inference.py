@@ -217,7 +217,7 @@ class Inpainter:
         part = np.s_[window.top : window.bottom, window.left : window.right]
         if window.size == (side, side):
             return Prepared(picture, hole, window, to_tensor(picture[part]), mask_to_tensor(hole[part]))
-        # Pillow weighs colours by alpha, so nothing of the hole's old content reaches a known pixel of the small square.
+        # Pillow weighs colours by alpha, so nothing of the hole's content reaches a known pixel of the small square.
         alpha = np.where(hole[part], 0, 255).astype(np.uint8)
         square = resize(Image.fromarray(np.dstack([picture[part], alpha])), side)
         cover = Image.fromarray(hole[part].astype(np.float32)).resize((side, side), Image.Resampling.BOX)

@@ -1,6 +1,6 @@
 """Texture and structure branches: shallow and deep features of the encoder, each brought to one grid and filled."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,8 @@ class MultiScaleFilling(nn.Module):
         branches = x.shape[0] // known.shape[0]
         filled = []
         for stack in self.stacks:
-            areas = [KnownArea(*(part.repeat(branches, 1, 1, 1) for part in area)) for area in stack.areas(known)]
+            alone = cast(FillingStack, stack).areas(known)
+            areas = [KnownArea(*(part.repeat(branches, 1, 1, 1) for part in area)) for area in alone]
             if self.checkpointing and x.requires_grad:
                 filled.append(checkpoint(stack, x, areas, use_reentrant=False))
             else:

@@ -24,7 +24,7 @@ class Critic(nn.Module):
         side = image_size
         stages = []
         for inputs, outputs in pairwise(widths):
-            halve = side > SMALLEST_MAP
+            halve = side // 2 >= SMALLEST_MAP
             stages.append(strided(inputs, outputs, halve=halve, bias=True))
             side = side // 2 if halve else side
         self.stages = nn.ModuleList(stages)

@@ -4,7 +4,7 @@ Masks here say what is *known* (1) and what is a hole (0), N×1×H×W, one chann
 block, and the normaliser of a block, depend on the mask alone, so they are computed once for both branches.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -112,7 +112,7 @@ class FillingStack(nn.Module):
         """Return what each block needs of the mask; `known` is N×1×H×W."""
         areas: list[KnownArea] = []
         for block in self.blocks:
-            areas.append(block.area(areas[-1].updated if areas else known))
+            areas.append(cast(PartialConvBlock, block).area(areas[-1].updated if areas else known))
         return areas
 
     def forward(self, x: Tensor, areas: list[KnownArea]) -> Tensor:

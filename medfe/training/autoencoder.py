@@ -20,7 +20,7 @@ from medfe.weightfiles import save_weights
 SAMPLES = 6
 
 
-def train_autoencoder(
+def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to bottom
     config: AutoencoderRunConfig, out: Path, fabric: Fabric, *, max_minutes: float | None = None
 ) -> int:
     """Train one auto-encoder by reconstruction; go on where the run stopped.

@@ -41,7 +41,7 @@ from medfe.training.run import MovingAverage, Run
 SAMPLES = 6
 
 
-def train_generator(  # noqa: PLR0915 - one linear function, read from top to bottom
+def train_generator(  # noqa: PLR0912, PLR0915 - one linear function, read from top to bottom
     config: RunConfig, out: Path, fabric: Fabric, *, max_minutes: float | None = None
 ) -> int:
     """Train a generator and its critics against the arm's target; go on where the run in `out` stopped.
@@ -208,8 +208,8 @@ def describe(config: RunConfig) -> str:
     images = config.max_steps * config.batch_size
     return "\n".join([
         f"photographs: {len(samples.paths)}, unreadable: {len(samples.unreadable)}",
-        f"generator: {count_parameters(generator) / 1e6:.1f} M parameters, critics: {count_parameters(critics) / 1e6:.1f} M, "
-        f"target: {count_parameters(target) / 1e6:.2f} M trained",
+        f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "
+        f"{count_parameters(critics) / 1e6:.1f} M, target {count_parameters(target) / 1e6:.2f} M",
         f"{config.max_steps} steps of {config.batch_size} images: {images / len(samples.paths):.1f} passes over the "
         "photographs",
     ])  # fmt: skip

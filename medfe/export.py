@@ -1,0 +1,156 @@
+"""Make a folder of shipped weights from finished runs: float16 files and the card that describes them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from medfe.config import AutoencoderKind, RunConfig
+from medfe.data.folder import EvaluationPhotographs
+from medfe.data.images import center_square, resize, save_png, to_tensor, to_uint8
+from medfe.data.masks import center_mask, make_mask, mask_to_tensor
+from medfe.data.samples import portraits
+from medfe.errors import MedfeError
+from medfe.evaluation.metrics import image_metrics
+from medfe.inference import GENERATOR_FILE, Inpainter
+from medfe.models.encoder import fill_hole
+from medfe.targets.autoencoder import load_autoencoder
+from medfe.training.autoencoder import reconstruction_l1
+from medfe.training.checkpoint import load_config
+from medfe.training.logging import METRICS_FILE
+from medfe.weightfiles import load_weights, save_weights
+
+KINDS: tuple[AutoencoderKind, ...] = ("texture", "structure")
+LAST_ROWS = 10
+GRID_FILE = "samples.png"
+CARD_FILE = "card.md"
+
+
+def export_weights(runs: Sequence[Path], autoencoders: Path | None, out: Path, *, data: str, val: Path) -> Path:
+    """Write the weights of finished runs as float16, a card, and a picture of what they do.
+
+    Args:
+        runs: run folders of generators, one for each arm.
+        autoencoders: folder with texture.safetensors and structure.safetensors, if an arm used them.
+        out: folder to write, such as `weights/faces128`.
+        data: what the photographs are, for the card.
+        val: photographs that were not trained on, for the card's figures.
+
+    Returns:
+        The card.
+
+    Raises:
+        MedfeError: if a run is not finished, or something is missing.
+    """
+    for run in runs:
+        config, step = (
+            load_config(run, RunConfig),
+            int(load_weights(run / GENERATOR_FILE, "generator").metadata["step"]),
+        )
+        if step < config.max_steps:
+            raise MedfeError(f"{run}: found {step} of {config.max_steps} steps, expected a finished run")
+    sections = [_export_generator(run, out, val) for run in runs]
+    if autoencoders is not None:
+        sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in KINDS]
+    config = load_config(runs[0], RunConfig)
+    names = [load_config(run, RunConfig).target.arm for run in runs]
+    save_png(sample_grid([Inpainter.from_pretrained(out / f"{name}.safetensors") for name in names]), out / GRID_FILE)
+    card = out / CARD_FILE
+    card.write_text(_CARD.format(
+        preset=config.preset, size=config.generator.image_size, data=data, names=", ".join(names),
+        grid=GRID_FILE, sections="\n".join(sections),
+    ), encoding="utf-8")  # fmt: skip
+    return card
+
+
+def _export_generator(run: Path, out: Path, val: Path) -> str:
+    config, file = load_config(run, RunConfig), load_weights(run / GENERATOR_FILE, "generator")
+    path = out / f"{config.target.arm}.safetensors"
+    save_weights(path, file.tensors, file.metadata, dtype=torch.float16)
+    rows = [json.loads(line) for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
+    terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
+    losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
+    figures = held_out_metrics(Inpainter.from_pretrained(path), val)
+    held_out = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    meta = file.metadata
+    return (
+        f"### {path.name}\n\n"
+        f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
+        f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
+        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}. Moving average of the weights.\n"
+        f"- Loss terms, unweighted, mean of the last {len(rows)} logged steps: {losses}.\n"
+        f"- Held-out photographs ({len(EvaluationPhotographs(val, config.generator.image_size))}), centre hole, means: "
+        f"{held_out}.\n"
+    )
+
+
+def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Path) -> str:
+    file = load_weights(folder / f"{kind}.safetensors", kind)
+    path = out / f"{kind}.safetensors"
+    save_weights(path, file.tensors, file.metadata, dtype=torch.float16)
+    autoencoder = load_autoencoder(path, kind)
+    error = reconstruction_l1(autoencoder, EvaluationPhotographs(val, autoencoder.config.image_size))
+    return (
+        f"### {path.name}\n\n"
+        f"- Auto-encoder, code of {autoencoder.config.code_channels} channels; {file.metadata['images']} images, "
+        f"seed {file.metadata['seed']}, commit {file.metadata['commit'] or 'unknown'}.\n"
+        f"- Reconstruction L1 on held-out photographs, images in [-1, 1]: {error:.4f}.\n"
+    )
+
+
+def held_out_metrics(inpainter: Inpainter, folder: Path) -> dict[str, float]:
+    """Return each metric's mean over a folder's photographs with centre holes."""
+    photographs = EvaluationPhotographs(folder, inpainter.image_size)
+    mask = mask_to_tensor(center_mask(inpainter.image_size))[None]
+    values: dict[str, list[float]] = {}
+    for batch in DataLoader(photographs, batch_size=16):
+        real = batch["image"]
+        masks = mask.expand(len(real), -1, -1, -1)
+        for name, found in image_metrics(inpainter.fill(real, masks).cpu(), real, masks).items():
+            values.setdefault(name, []).extend(found.tolist())
+    return {name: float(np.mean(found)) for name, found in values.items()}
+
+
+def sample_grid(inpainters: Sequence[Inpainter]) -> NDArray[np.uint8]:
+    """Return a picture on dependency portraits, uint8 H×W×3.
+
+    A row each of ground truth, masked input and every model's result; two holes a portrait.
+    """
+    size = inpainters[0].image_size
+    rng = np.random.default_rng(0)
+    rows = []
+    for portrait in portraits().values():
+        real = to_tensor(resize(center_square(portrait), size))[None]
+        for hole in (center_mask(size), make_mask("irregular_thick", size, rng)):
+            mask = mask_to_tensor(hole)[None]
+            cells = [real, fill_hole(real, mask), *(inpainter.fill(real, mask).cpu() for inpainter in inpainters)]
+            rows.append(torch.cat(cells, dim=3))
+    return to_uint8(torch.cat(rows, dim=2))[0]
+
+
+_CARD = """# Weights: {preset}
+
+Trained with this repository on a CPU, to show the method and to compare the arms side by side.
+
+- **What**: MEDFE generators for {size}×{size} portraits, arms {names}, and the auto-encoders of the targets.
+- **Data**: {data}
+- **Intended use**: teaching, testing the code, looking at the arms' differences on aligned portraits. Research only.
+- **Not intended**: restoring or altering pictures of people for any decision about them; pictures that are not aligned
+  portraits, for which results are poor; a verdict on the arms, which one training each cannot give.
+- **Limits**: small networks, few images, one seed. Faces of groups that are rare in the data come out worse; holes
+  larger than half the face are guessed, not recovered: the filling is no evidence of what was there.
+- **Licence**: see LICENSE in the folder above; not the licence of the code.
+
+![Ground truth, masked input, then {names}]({grid})
+
+Portraits: NASA (Eileen Collins) and the US Navy (Grace Hopper), in the public domain, not in the training data.
+
+## Files
+
+float16 safetensors; sizes and settings are in each file's metadata.
+
+{sections}"""
