@@ -44,6 +44,8 @@ def target_class(arm: str) -> type[Target]:
     if arm in ARM_CLASSES:
         return ARM_CLASSES[arm]
     module_name, _, class_name = arm.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+        raise MedfeError(f"target {arm!r}: expected module:Class, or one of: {', '.join(ARM_CLASSES)}")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:

@@ -25,7 +25,7 @@ def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
         MedfeError: if the file does not hold that auto-encoder.
     """
     file = load_weights(path, kind)
-    autoencoder = build_autoencoder(parse(AutoencoderConfig, file.metadata["config"], str(path)))
+    autoencoder = build_autoencoder(parse(AutoencoderConfig, file.metadata.get("config", {}), str(path)))
     fill(autoencoder, file.tensors, path)
     return autoencoder.eval().requires_grad_(False)
 

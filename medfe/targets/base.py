@@ -62,7 +62,7 @@ class NoTarget(Target):
     def goals(self, image: Tensor, structure_image: Tensor) -> Features:
         """Return empty goals."""
         del structure_image
-        return Features(image[:0], image[:0])
+        return Features(image.new_empty(0), image.new_empty(0))
 
     def loss(self, features: Features, goals: Features) -> Tensor:
         """Return zero."""

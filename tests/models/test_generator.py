@@ -182,6 +182,7 @@ def test_paths_that_convolve_before_they_resize_equal_those_that_resize_first():
 def test_weights_are_drawn_as_published_and_one_seed_draws_the_same():
     network = nn.ModuleList([nn.Conv2d(64, 64, 3), nn.ConvTranspose2d(64, 64, 3), nn.BatchNorm2d(4096)])
     network[2].running_mean.fill_(7)
+    network.requires_grad_(False)
     initialize(network)
     for layer in network[:2]:
         assert abs(float(layer.weight.std()) - 0.02) < 1e-3
