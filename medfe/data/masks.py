@@ -247,6 +247,7 @@ class MaskFolder:
     def __init__(self, root: str | Path, hole: HoleColor = "white", area: str | None = None) -> None:
         self.hole: HoleColor = hole
         self.paths = find_images(root)
+        self._reported: set[str] = set()
         if area is not None:
             if area not in AREA_BINS:
                 raise MedfeError(f"unknown area bin {area!r}, expected one of: {', '.join(AREA_BINS)}")
@@ -288,7 +289,9 @@ class MaskFolder:
             try:
                 return self.load(index % len(self.paths), size)
             except MedfeError as error:
-                _log.warning("skipped: %s", error)
+                if str(error) not in self._reported:
+                    self._reported.add(str(error))
+                    _log.warning("skipped: %s", error)
         raise MedfeError(f"{self.paths[start].parent}: none of {len(self.paths)} masks is usable at {size}×{size}")
 
     mask = sample

@@ -209,14 +209,14 @@ def test_area_bins_that_do_not_exist_or_are_empty_are_errors(mask_files):
 def test_unusable_files_of_a_folder_give_way_to_the_next_and_are_reported(tmp_path, caplog):
     save(with_hole(8, 8, 0), tmp_path / "0_empty.png")
     (tmp_path / "1_broken.png").write_bytes(b"no image")
-    good = MaskFolder(tmp_path)
     with pytest.raises(MedfeError, match="none of 2 masks is usable at 8×8"):
-        good.sample(8, np.random.default_rng(0))
+        MaskFolder(tmp_path).sample(8, np.random.default_rng(0))
+    caplog.clear()
     save(with_hole(8, 8, 2), tmp_path / "2_good.png")
     folder, rng = MaskFolder(tmp_path), np.random.default_rng(0)
     assert all(folder.sample(8, rng).sum() == 16 for _ in range(20))
-    assert "1_broken.png" in caplog.text
-    assert "0_empty.png" in caplog.text
+    for name in ("1_broken.png", "0_empty.png"):
+        assert sum(name in record.getMessage() for record in caplog.records) == 1
 
 
 def test_an_area_bin_skips_unreadable_files(mask_files):
