@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from medfe.errors import MedfeError
@@ -30,13 +30,17 @@ def save_weights(
 ) -> None:
     """Write tensors and metadata (JSON-able) atomically; floating-point tensors are stored as `dtype`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")  # always the same, so that kills leave no heap of them
     stored = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
         for name, tensor in tensors.items()
     }
+    content = save(stored, metadata={_METADATA_KEY: json.dumps(metadata)})
     try:
-        save_file(stored, temporary, metadata={_METADATA_KEY: json.dumps(metadata)})
+        with temporary.open("wb") as file:  # safetensors' own writer would let nobody else read it
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -71,8 +71,9 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write everything needed to resume, atomically: a kill leaves the state before or the state after."""
     path = folder / STATE_FILE
     temporary = path.with_suffix(".part")
-    torch.save(dict(state), temporary)
-    with temporary.open("rb") as file:
+    with temporary.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
