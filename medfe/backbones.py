@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import vgg
 
 from medfe.errors import MedfeError
 from medfe.weightfiles import fill
@@ -75,7 +75,7 @@ class Vgg16(Backbone):
     def __init__(self, *, published: bool = False) -> None:
         super().__init__()
         self.published = published
-        self.steps: nn.Sequential = torchvision.models.vgg16(weights=None).features[:-1]  # without the last pool
+        self.steps: nn.Sequential = vgg.make_layers(vgg.cfgs["D"])[:-1]  # without the last pool
         for step in self.steps:
             if isinstance(step, nn.ReLU):
                 step.inplace = False  # a layer's output is kept
@@ -172,10 +172,10 @@ def build_backbone(name: BackboneName, weights: Path | None = None, *, published
         MedfeError: naming the missing file or package, where it was looked for, and how to get it.
     """
     if name == "vgg16":
-        vgg = Vgg16(published=published)
         path, state = _vgg16_state(weights)
-        fill(vgg.steps, state, path)
-        return vgg.freeze()
+        network = Vgg16(published=published)
+        fill(network.steps, state, path)
+        return network.freeze()
     return _build_lite(name, weights).freeze()
 
 
@@ -193,7 +193,7 @@ def _vgg16_state(weights: Path | None) -> tuple[Path, dict[str, Tensor]]:
     if not path.is_file():
         raise MedfeError(f"VGG-16 weights: {path} is missing; it is the file of {VGG16_URL}")
     try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception:
         raise MedfeError(f"VGG-16 weights: {path} is not a readable file of tensors; get it from {VGG16_URL}") from None
     return path, {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
