@@ -6,11 +6,9 @@ Outside of tensors a mask is a boolean array H×W, True in the hole; as a tensor
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,11 +18,11 @@ from torch import Tensor
 from medfe.config import MaskKind
 from medfe.data.files import find_images
 from medfe.data.images import load_image
+from medfe.data.strokes import Boxes, Polylines, boxes, brush, polylines
 from medfe.errors import MedfeError
 
 Mask = NDArray[np.bool_]
 HoleColor = Literal["white", "black"]
-_Floats = NDArray[np.float64]
 
 IRREGULAR: tuple[MaskKind, ...] = ("irregular_thin", "irregular_medium", "irregular_thick")
 AREA_BINS: dict[str, tuple[float, float]] = {
@@ -34,9 +32,14 @@ AREA_BINS: dict[str, tuple[float, float]] = {
 """Share of the hole, percent → (above, up to and including): the classes of Liu et al. 2018, section 4.1."""
 
 _log = logging.getLogger(__name__)
-_REFERENCE_SIZE = 256  # the published lengths are pixels at this size
 _SMALLEST = 4
 _SHARE = (0.01, 0.5)
+_BOX = Boxes(1, 64, 128, margin=0)
+_IRREGULAR: dict[MaskKind, tuple[Polylines, Boxes | None]] = {
+    "irregular_thin": (Polylines(4, 50, length=40, width=10), None),
+    "irregular_medium": (Polylines(4, 5, length=100, width=50), Boxes(5, 10, 50, margin=0)),
+    "irregular_thick": (Polylines(1, 5, length=200, width=100), Boxes(3, 30, 150, margin=10)),
+}
 
 
 class MaskSource(Protocol):
@@ -95,96 +98,15 @@ def make_mask(kind: MaskKind, size: int, rng: np.random.Generator) -> Mask:
 
 def _draw(kind: MaskKind, size: int, rng: np.random.Generator) -> Mask:
     if kind == "box":
-        return _boxes(size, rng, _BOX)
+        return boxes(size, rng, _BOX)
     if kind == "brush":
-        return _brush(size, rng)
+        return brush(size, rng)
     if kind not in _IRREGULAR:
         raise MedfeError(f"unknown mask {kind!r}, expected one of: {', '.join(get_args(MaskKind))}")
-    polylines, boxes = _IRREGULAR[kind]
-    if boxes is None or rng.random() < 10 / 13:
-        return _polylines(size, rng, polylines)
-    return _boxes(size, rng, boxes)
-
-
-class _Polylines(NamedTuple):
-    """Number of polylines, and upper bounds of a segment's length and width at 256 pixels."""
-
-    fewest: int
-    most: int
-    length: float
-    width: float
-
-
-class _Boxes(NamedTuple):
-    """Largest number of boxes, bounds of their sides, and distance from the border at 256 pixels."""
-
-    most: int
-    shortest: float
-    longest: float
-    margin: float
-
-
-_BOX = _Boxes(1, 64, 128, margin=0)
-_IRREGULAR: dict[MaskKind, tuple[_Polylines, _Boxes | None]] = {
-    "irregular_thin": (_Polylines(4, 50, length=40, width=10), None),
-    "irregular_medium": (_Polylines(4, 5, length=100, width=50), _Boxes(5, 10, 50, margin=0)),
-    "irregular_thick": (_Polylines(1, 5, length=200, width=100), _Boxes(3, 30, 150, margin=10)),
-}
-
-
-def _polylines(size: int, rng: np.random.Generator, bounds: _Polylines) -> Mask:
-    """Draw polylines of one to five segments; a segment is 10 to 10 + length long and 5 to 5 + width wide."""
-    scale = size / _REFERENCE_SIZE
-    canvas = np.zeros((size, size), dtype=np.uint8)
-    for stroke in range(rng.integers(bounds.fewest, bounds.most + 1)):
-        segments = int(rng.integers(1, 6))
-        draws = rng.random((3, segments))
-        angles = 4 * draws[0] * (1 if stroke % 2 else -1)  # radians
-        lengths = scale * (10 + bounds.length * draws[1])
-        widths = scale * (5 + bounds.width * draws[2])
-        _stroke(canvas, rng.uniform(0, size, 2), angles, lengths, widths)
-    return canvas.astype(bool)
-
-
-def _brush(size: int, rng: np.random.Generator) -> Mask:
-    """Draw one to three strokes that turn by about 4π/5 at each vertex, to and fro, then mirror at random."""
-    scale = size / _REFERENCE_SIZE
-    mean_length = math.hypot(size, size) / 8
-    canvas = np.zeros((size, size), dtype=np.uint8)
-    for _ in range(rng.integers(1, 4)):
-        segments = int(rng.integers(4, 12))
-        spread = rng.uniform(0, 2 * math.pi / 15, 2)
-        angles = rng.uniform(2 * math.pi / 5 - spread[0], 2 * math.pi / 5 + spread[1], segments)
-        angles[::2] *= -1
-        lengths = np.clip(rng.normal(mean_length, mean_length / 2, segments), 0, 2 * mean_length)
-        widths = np.full(segments, scale * rng.uniform(12, 40))
-        _stroke(canvas, rng.uniform(0, size, 2), angles, lengths, widths)
-    flips = rng.random(2) < 0.5
-    return canvas.astype(bool)[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1].copy()
-
-
-def _stroke(canvas: NDArray[np.uint8], start: _Floats, angles: _Floats, lengths: _Floats, widths: _Floats) -> None:
-    """Draw segments end to end, each of its own direction, length and width; vertices stay inside."""
-    last = canvas.shape[0] - 1
-    x, y = (min(value, last) for value in start.tolist())
-    steps = np.stack([lengths * np.cos(angles), lengths * np.sin(angles), widths]).T.tolist()
-    for dx, dy, width in steps:  # plain floats: ten times as fast as arrays of two
-        end_x, end_y = min(max(x + dx, 0.0), last), min(max(y + dy, 0.0), last)
-        # Lines of OpenCV have round ends, so that joints need no circles.
-        cv2.line(canvas, (round(x), round(y)), (round(end_x), round(end_y)), 1, max(1, round(width)))
-        x, y = end_x, end_y
-
-
-def _boxes(size: int, rng: np.random.Generator, bounds: _Boxes) -> Mask:
-    scale = size / _REFERENCE_SIZE
-    margin = bounds.margin * scale
-    mask = np.zeros((size, size), dtype=bool)
-    for _ in range(rng.integers(1, bounds.most + 1)):
-        sides = np.clip(np.rint(scale * rng.uniform(bounds.shortest, bounds.longest, 2)), 1, size - 1)
-        top, left = np.rint(rng.uniform(margin, np.maximum(margin, size - margin - sides))).astype(int)
-        height, width = sides.astype(int)
-        mask[top : top + height, left : left + width] = True
-    return mask
+    lines, rectangles = _IRREGULAR[kind]
+    if rectangles is None or rng.random() < 10 / 13:
+        return polylines(size, rng, lines)
+    return boxes(size, rng, rectangles)
 
 
 def mask_to_tensor(mask: Mask) -> Tensor:
