@@ -76,9 +76,7 @@ def train_generator(  # noqa: PLR0912, PLR0915 - one linear function, read from 
     raw_critics = build_critics(config.generator)
     raw_target = build_target(config.target, config.generator)
     raw_pair = ConstrainedGenerator(generator, raw_target)
-    backbone_terms = fabric.to_device(
-        BackboneTerms(config.losses, published=config.generator.convention == "published")
-    )
+    backbone_terms = BackboneTerms(config.losses, published=config.generator.convention == "published")
     raw_pair.to(memory_format=torch.channels_last)
     raw_critics.to(memory_format=torch.channels_last)
 
@@ -89,6 +87,8 @@ def train_generator(  # noqa: PLR0912, PLR0915 - one linear function, read from 
     critic_optimizer = adam(raw_critics.parameters(), lr=config.optimizer.critic_learning_rate)
     pair, optimizer = fabric.setup(raw_pair, optimizer)
     critics, critic_optimizer = fabric.setup(raw_critics, critic_optimizer)
+    dtype = next(raw_pair.parameters()).dtype
+    backbone_terms.to(fabric.device, dtype)
     ema = MovingAverage(raw_pair, config.optimizer.ema_decay)
     run = Run(config, out, fabric, raw_pair, raw_critics, ema, optimizer, critic_optimizer)
     if state:
@@ -113,12 +113,12 @@ def train_generator(  # noqa: PLR0912, PLR0915 - one linear function, read from 
             factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
             set_learning_rate(optimizer, config.optimizer.learning_rate * factor)
             set_learning_rate(critic_optimizer, config.optimizer.critic_learning_rate * factor)
-            real, mask = batch["image"], batch["mask"]
+            real, mask = batch["image"].to(dtype), batch["mask"].to(dtype)
             corner = draw_corner(config.generator, rng)
 
             # Forward
             with fabric.autocast():
-                goals = raw_target.goals(real, batch.get("structure", real))
+                goals = raw_target.goals(real, batch.get("structure", real).to(dtype))
             output, intermediate = pair(real, mask, goals)
             fake = output.image
 
@@ -152,10 +152,10 @@ def train_generator(  # noqa: PLR0912, PLR0915 - one linear function, read from 
             if log and (step % config.log_every == 0 or last):
                 log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
             if step % config.save_every == 0 or last:
+                if log:  # before the state, which says that all of the run up to here is on disk
+                    log.grid(step, sample_rows(real, mask, fake))
                 run.save(step)
                 saved = step
-                if log:
-                    log.grid(step, sample_rows(real, mask, fake))
             if last:
                 break
     if saved < step:
