@@ -218,8 +218,8 @@ class Rtv:
 class Benchmark:
     """Measure speed and memory, each beside its floor."""
 
-    what: Positional[Literal["forward"]]
-    """forward: the generator in evaluation mode, beside its convolutions alone."""
+    what: Positional[Literal["forward", "backward"]]
+    """forward: the generator in evaluation mode. backward: forward and backward together."""
     preset: str = "paper"
     """paper, faces128, faces64 or tiny."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -233,15 +233,17 @@ class Benchmark:
     markdown: bool = False
     """Print a Markdown table."""
     list_convolutions: bool = False
-    """Print the convolutions that make the floor."""
+    """Print the convolutions that make the floor, with their operations."""
 
     def run(self) -> None:
         """Measure and print."""
-        from medfe.benchmark import benchmark_forward
+        from medfe.benchmark.forward import benchmark_forward
 
-        result = benchmark_forward(self.preset, self.precision, self.batch_size, self.repeats)
+        result, convolutions = benchmark_forward(
+            self.preset, self.precision, self.batch_size, self.repeats, backward=self.what == "backward"
+        )
         if self.list_convolutions:
-            print(result.convolution_list())
+            print("\n".join(f"{item.flops / 1e6:10.1f} MFLOP  {item}" for item in convolutions))
         print(result.markdown() if self.markdown else result.text())
         if self.out is not None:
             self.out.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
