@@ -1,0 +1,68 @@
+"""What the README says can be done can be done."""
+
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+
+from medfe.cli import COMMANDS
+from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig
+from medfe.models.generator import build_generator
+from medfe.targets import Features, build_target
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands():
+    for _, block in BLOCKS:
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0] == "medfe":
+                yield words[1:]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_command_is_understood(words):
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="medfe", args=words)
+
+
+def test_own_target_of_the_readme_gives_a_loss(monkeypatch):
+    source = next(block for language, block in BLOCKS if language == "python" and "class Edges" in block)
+    module = types.ModuleType("mytargets")
+    monkeypatch.setitem(sys.modules, "mytargets", module)
+    exec(source, module.__dict__)
+    config = GeneratorConfig.preset("tiny")
+    target = build_target(TargetConfig(arm="mytargets:Edges", weight=8.0), config)
+    image, mask = torch.rand(2, 3, 64, 64) * 2 - 1, torch.zeros(2, 1, 64, 64)
+    mask[:, :, 16:48, 16:48] = 1
+    output = build_generator(config)(image, mask)
+    goals = target.goals(image, image)
+    flat = target.goals(torch.ones_like(image), image)
+    loss = target.loss(Features(output.structure, output.texture), goals)
+    loss.backward()
+    assert goals.texture.shape == (2, 6, 8, 8)
+    assert goals.texture.abs().max() > 0
+    assert flat.texture[:, :, :-1, :-1].abs().max() == 0
+
+
+def test_every_arm_and_preset_is_explained():
+    for name in (*ARMS, *PRESETS):
+        assert f"| `{name}`" in README
+
+
+def test_linked_files_exist():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_no_section_is_unfinished():
+    assert not re.search(r"\b[A-Z]+_[A-Z_]+TABLE\b", README)
