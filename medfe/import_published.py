@@ -275,7 +275,7 @@ def _write(
 ) -> None:
     target = out.resolve()
     staging = target.with_name(f"{target.name}.{os.getpid()}.part")
-    tensors = {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()}
+    tensors = {f"generator.{name}": tensor for name, tensor in generator.float().state_dict().items()}
     tensors |= {f"target.{name}": tensor for name, tensor in readout.items()}
     try:
         save_config(staging, config)
