@@ -1,0 +1,160 @@
+"""Judges: LPIPS, and the networks whose features set distances compare; and which of them are missing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from medfe.backbones import BackboneName, build_backbone
+from medfe.errors import MedfeError
+from medfe.evaluation.metrics import Lpips
+
+INCEPTION = "inception"
+TEACHERS: tuple[BackboneName, ...] = ("vgg16", "efficientnet_lite0")
+"""Backbones that losses look through: a distance seen through them favours what was trained with them."""
+_CHUNK = 16  # images a pass: more is no faster on a CPU and needs more memory
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A frozen network whose pooled features stand for images.
+
+    Attributes:
+        name: `inception`, or the backbone's name.
+        network: uint8 N×3×H×W on `device` → N×d.
+        device: Where it computes.
+    """
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def kid(self) -> str:
+        """Name of the kernel distance; only Inception's goes without the network's name."""
+        return "kid" if self.name == INCEPTION else f"kid_{self.name}"
+
+    @property
+    def frechet(self) -> str:
+        """Name of the Fréchet distance; only Inception's is called FID."""
+        return "fid" if self.name == INCEPTION else f"fd_{self.name}"
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Features:
+        """Return the features of uint8 images N×3×H×W, float32 N×d."""
+        chunks = [self.network(chunk.to(self.device)).float().cpu() for chunk in torch.split(images, _CHUNK)]
+        features: Features = torch.cat(chunks).numpy()
+        return features
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The networks that judge.
+
+    Attributes:
+        embedders: For set distances.
+        lpips: For LPIPS, if its weights are there.
+        missing: For each judge that is not there, what is missing and how to get it.
+    """
+
+    embedders: tuple[Embedder, ...]
+    lpips: Lpips | None
+    missing: tuple[str, ...]
+
+
+def find_judges(
+    backbones: Sequence[BackboneName] = ("efficientnet_lite2",),
+    *,
+    inception_weights: Path | None = None,
+    lpips_weights: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Judges:
+    """Return Inception, LPIPS and the named backbones, as far as their weights are on this machine.
+
+    Nothing is downloaded for Inception and LPIPS.
+
+    Args:
+        backbones: Names of `medfe.backbones`.
+        inception_weights: torch-fidelity's file; default: torch's cache.
+        lpips_weights: torchvision's AlexNet; default: torch's cache.
+        device: Where they compute.
+
+    Raises:
+        MedfeError: if a file that was named is missing or damaged.
+    """
+    place, missing = torch.device(device), []
+    embedders, lpips = [], None
+    try:
+        embedders.append(build_inception(inception_weights, place))
+    except MedfeError as error:
+        if inception_weights is not None:
+            raise
+        missing.append(f"FID and KID: {error}, or name the file with --inception-weights")
+    for name in dict.fromkeys(backbones):
+        try:
+            embedders.append(build_embedder(name, place))
+        except MedfeError as error:
+            missing.append(f"kid_{name} and fd_{name}: {error}")
+    try:
+        lpips = Lpips.from_pretrained(lpips_weights).to(place)
+    except MedfeError as error:
+        if lpips_weights is not None:
+            raise
+        missing.append(f"LPIPS: {error}, or name the file with --lpips-weights")
+    return Judges(tuple(embedders), lpips, tuple(missing))
+
+
+def build_embedder(name: BackboneName, device: torch.device | None = None) -> Embedder:
+    """Return a backbone as an embedder.
+
+    Raises:
+        MedfeError: if its package or weights are missing.
+    """
+    place = device or torch.device("cpu")
+    # On a CPU this layout halves the time of depthwise convolutions.
+    backbone = build_backbone(name).to(place).to(memory_format=torch.channels_last)
+
+    def network(images: Tensor) -> Tensor:
+        return backbone.embed((images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last))
+
+    return Embedder(name, network, place)
+
+
+def build_inception(weights: Path | None = None, device: torch.device | None = None) -> Embedder:
+    """Return torch-fidelity's Inception-v3, its resize and its 2048 features, as FID has them.
+
+    Raises:
+        MedfeError: if the file is missing (saying where it is looked for and how to get it) or does not fit.
+    """
+    name = URL_INCEPTION_V3.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name if weights is None else weights
+    if not path.is_file():
+        raise MedfeError(
+            f"Inception weights: found no {path}, expected torch-fidelity's {name}, to be had from {URL_INCEPTION_V3}"
+        )
+    try:
+        # torch-fidelity reads the file as a pickle; read it as mere tensors first, which refuses code in it.
+        torch.load(path, map_location="cpu", weights_only=True)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    except (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError):
+        raise MedfeError(
+            f"Inception weights: {path} does not hold torch-fidelity's network, expected {name} from {URL_INCEPTION_V3}"
+        ) from None
+    place = device or torch.device("cpu")
+    network = network.to(place)
+
+    def pooled(images: Tensor) -> Tensor:
+        features: Tensor = network(images)[0]
+        return features
+
+    return Embedder(INCEPTION, pooled, place)
