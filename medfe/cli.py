@@ -186,6 +186,79 @@ class Inpaint:
 
 
 @dataclass
+class Evaluate:
+    """Compare methods on the same images and masks, and write tables and a report."""
+
+    methods: tuple[str, ...]
+    """PRESET/ARM of a shipped model, run folder, weight file, module:function, mean_fill, telea or navier_stokes; with
+    NAME= in front, it is called so."""
+    data: Path
+    """Folder of photographs."""
+    out: Path
+    """Folder for results. What is there already is not computed again."""
+    masks: str = "irregular"
+    """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
+    n: int | None = None
+    """Number of images; default: all photographs."""
+    allow_small: bool = False
+    """Compute Fréchet distances from fewer than 2048 images too; they are labelled."""
+    frechet: bool = True
+    """Compute Fréchet distances."""
+    image_size: int | None = None
+    """Side of the images, pixels; default: the models' own, or 256 where no method has one."""
+    crop: Literal["center", "random"] = "center"
+    """center: photographs' central squares, resized. random: crops at native resolution."""
+    masks_per_image: int = 1
+    """Masks an image; the photograph stays the unit of the statistics."""
+    seed: int = 0
+    """Seed of masks, crops, resampling and permutations."""
+    hole: Literal["white", "black"] = "white"
+    """Colour of the hole in mask files."""
+    resize_masks: bool = False
+    """Resize mask files of another size instead of refusing them."""
+    contrast: tuple[str, ...] = ()
+    """Pairs of methods to compare, A B [C D …], the primary one first; default: the first two methods."""
+    endpoint: str | None = None
+    """Primary metric; default: kid, or the first judge's where Inception is missing."""
+    margin: float | None = None
+    """Differences of the primary metric up to this count as nothing, in its unit."""
+    backbones: tuple[Literal["vgg16", "efficientnet_lite0", "efficientnet_lite2"], ...] = ("efficientnet_lite2",)
+    """Judges of set distances beside Inception."""
+    inception_weights: Path | None = None
+    """torch-fidelity's weights of Inception; default: torch's cache."""
+    lpips_weights: Path | None = None
+    """torchvision's weights of AlexNet; default: torch's cache."""
+    subsamples: int = 100
+    """Subsamples of a Fréchet distance, a fraction of a second each."""
+    frechet_permutations: int = 0
+    """Random labellings of the test of a Fréchet contrast, a second each; 0 leaves it untested."""
+    batch_size: int = 32
+    """Images computed, and stored, at once."""
+    save_images: bool = False
+    """Write every method's images as PNG."""
+    show_data_images: bool = False
+    """Show photographs of the data in the report instead of ones that may be published."""
+    device: str | None = None
+    """cpu, cuda or mps; default: the best there is."""
+
+    def run(self) -> None:
+        """Evaluate and print the verdicts."""
+        from medfe.config import parse
+        from medfe.evaluation.run import evaluate, report_path
+        from medfe.evaluation.settings import EvaluationSettings
+
+        values = dict(vars(self))
+        names = values.pop("contrast")
+        if len(names) % 2:
+            raise MedfeError(f"--contrast {' '.join(names)}: found {len(names)} methods, expected pairs")
+        values["contrasts"] = tuple(zip(names[::2], names[1::2], strict=True))
+        settings = parse(EvaluationSettings, values)
+        for verdict in evaluate(settings).contrasts.get("verdict", ()):
+            print(verdict)
+        print(report_path(settings))
+
+
+@dataclass
 class Rtv:
     """Smooth every picture of a folder by relative total variation (the structure images of MEDFE)."""
 
@@ -295,6 +368,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train-autoencoder": TrainAutoencoder,
     "train": Train,
     "inpaint": Inpaint,
+    "evaluate": Evaluate,
     "rtv": Rtv,
     "benchmark": Benchmark,
     "import-published": ImportPublished,
