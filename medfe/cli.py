@@ -289,37 +289,58 @@ class Rtv:
 
 @dataclass
 class Benchmark:
-    """Measure speed and memory, each beside its floor."""
+    """Measure speed and memory on the CPU, each beside its floor."""
 
-    what: Positional[Literal["forward", "backward"]]
-    """forward: the generator in evaluation mode. backward: forward and backward together."""
+    what: Positional[Literal["forward", "backward", "step", "data", "rtv"]]
+    """forward: the generator in evaluation mode. backward: its forward and backward pass. step: a whole training step.
+    data: how long training waits for its data. rtv: the smoothing that makes structure images."""
     preset: str = "paper"
     """paper, faces128, faces64 or tiny."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the computation."""
-    batch_size: int = 1
-    """Images at once."""
+    batch_size: int | None = None
+    """Images at once; default: 1, for step and data the preset's."""
     repeats: int = 10
     """Timed runs, after two that are not timed."""
+    images: int = 100
+    """rtv: photographs in the folder."""
+    data: Path | None = None
+    """data: folder of photographs; default: crops of photographs that come with the dependencies."""
     out: Path | None = None
     """JSON file for the result."""
     markdown: bool = False
     """Print a Markdown table."""
     list_convolutions: bool = False
-    """Print the convolutions that make the floor, with their operations."""
+    """forward, backward: print the convolutions that make the floor, with their operations."""
 
     def run(self) -> None:
         """Measure and print."""
-        from medfe.benchmark.forward import benchmark_forward
-
-        result, convolutions = benchmark_forward(
-            self.preset, self.precision, self.batch_size, self.repeats, backward=self.what == "backward"
-        )
-        if self.list_convolutions:
-            print("\n".join(f"{item.flops / 1e6:10.1f} MFLOP  {item}" for item in convolutions))
+        result = self.measure()
         print(result.markdown() if self.markdown else result.text())
         if self.out is not None:
             self.out.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+    def measure(self) -> Any:
+        """Return the benchmark's result."""
+        if self.what == "rtv":
+            from medfe.benchmark.smoothing import benchmark_rtv
+
+            return benchmark_rtv(self.repeats, self.images)
+        if self.what in ("step", "data"):
+            from medfe.benchmark.step import benchmark_data, benchmark_step
+
+            training: Literal["32-true", "bf16-mixed"] = "bf16-mixed" if self.precision == "bfloat16" else "32-true"
+            if self.what == "step":
+                return benchmark_step(self.preset, training, self.batch_size, self.repeats)
+            return benchmark_data(self.preset, training, self.data, self.repeats)
+        from medfe.benchmark.forward import benchmark_forward
+
+        result, convolutions = benchmark_forward(
+            self.preset, self.precision, self.batch_size or 1, self.repeats, backward=self.what == "backward"
+        )
+        if self.list_convolutions:
+            print("\n".join(f"{item.flops / 1e6:10.1f} MFLOP  {item}" for item in convolutions))
+        return result
 
 
 @dataclass

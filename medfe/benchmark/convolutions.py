@@ -62,9 +62,9 @@ class Convolution:
         return lambda: _BACKWARD(gradient, x, weight, bias, *settings, list(self.gradients or ()))
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Convolution] = []
 
     def __torch_dispatch__(

@@ -94,6 +94,6 @@ def benchmark_forward(
         time=Timing.of(times["run"]),
         floor=Timing.of(times[layout]),
         floor_name=f"convolutions of the forward pass alone ({layout}, {flops:.1f} GFLOP)",
-        peak_bytes=peak_memory(f"run = forward.{kind}({preset!r}, {precision!r}, {batch_size}); run(); run(); run()"),
+        peak_bytes=peak_memory("forward", f"{kind}({preset!r}, {precision!r}, {batch_size})"),
     )
     return Result("forward and backward" if backward else "forward", (row,)), convolutions

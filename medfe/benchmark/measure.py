@@ -128,11 +128,16 @@ def alternate(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str
     return times
 
 
-def peak_memory(call: str) -> int:
-    """Return the peak memory, bytes, of a new process that imports medfe.benchmark's modules and evaluates `call`."""
+def peak_memory(module: str, call: str) -> int:
+    """Return the peak memory, bytes, of a new process that makes a function and runs it three times.
+
+    Args:
+        module: module of `medfe.benchmark`.
+        call: expression in it that returns the function.
+    """
     code = (
-        "from medfe.benchmark import forward; from medfe.benchmark.measure import peak_resident_bytes; "
-        f"{call}; print(peak_resident_bytes())"
+        f"from medfe.benchmark import {module} as module; from medfe.benchmark.measure import peak_resident_bytes; "
+        f"run = module.{call}; run(); run(); run(); print(peak_resident_bytes())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])

@@ -48,6 +48,8 @@ def build_fabric(
         precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
     )  # fmt: skip
     fabric.launch()
+    if precision == "64-true":  # else Fabric would hand back what networks return as float32
+        torch.set_default_dtype(torch.float64)
     return fabric
 
 

@@ -1,17 +1,31 @@
-"""The changing state of a generator's training: networks, optimizers and moving average, saved and restored as one."""
+"""One training of a generator: its networks, optimizers and moving average, and the step that changes them."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medfe.config import RunConfig
 from medfe.errors import MedfeError
+from medfe.losses import Mean, weigh
+from medfe.models.critic import build_critics
+from medfe.models.generator import build_generator
+from medfe.targets import build_target
 from medfe.training.checkpoint import GENERATOR_FILE, commit, save_state
-from medfe.training.objective import ConstrainedGenerator
+from medfe.training.loop import check_finite, schedule_factor, seed_step, set_learning_rate
+from medfe.training.objective import (
+    BackboneTerms,
+    ConstrainedGenerator,
+    critics_loss,
+    draw_corner,
+    generator_adversarial_loss,
+    reconstruction_terms,
+)
 from medfe.weightfiles import save_weights
 
 
@@ -41,55 +55,150 @@ class MovingAverage:
             tensor.copy_(state[name])
 
 
+class Advance(NamedTuple):
+    """What one step gives back."""
+
+    values: dict[str, float]
+    """Every term, unweighted, their weighted sum, and the learning rate."""
+    real: Tensor
+    """Ground truth, N×3×H×W in [-1, 1]."""
+    mask: Tensor
+    """N×1×H×W, 1 = hole."""
+    fake: Tensor
+    """The generator's output, N×3×H×W, before compositing and before this step's update."""
+
+
 class Run:
-    """The changing state of a training, saved and restored as one."""
+    """Networks, optimizers and moving average of one training: advanced step by step, saved and restored as one.
 
-    def __init__(
-        self,
-        config: RunConfig,
-        out: Path,
-        fabric: Fabric,
-        pair: ConstrainedGenerator,
-        critics: nn.Module,
-        ema: MovingAverage,
-        optimizer: Any,
-        critic_optimizer: Any,
-    ) -> None:
-        self.config, self.out, self.fabric = config, out, fabric
-        self.pair, self.critics, self.ema = pair, critics, ema
-        self.optimizers = {"optimizer": optimizer, "critic_optimizer": critic_optimizer}
+    Args:
+        config: everything about the run.
+        fabric: launched Fabric.
 
-    def save(self, step: int) -> None:
-        """Write state and weights, once for all processes."""
+    Raises:
+        MedfeError: if weights that the arm or the losses need are missing.
+    """
+
+    def __init__(self, config: RunConfig, fabric: Fabric) -> None:
+        self.config, self.fabric = config, fabric
+        torch.manual_seed(config.seed)  # before the networks, whatever the arm
+        generator = build_generator(config.generator)
+        self.raw_critics = build_critics(config.generator)
+        self.target = build_target(config.target, config.generator)
+        self.raw_pair = ConstrainedGenerator(generator, self.target)
+        self.raw_pair.to(memory_format=torch.channels_last)
+        self.raw_critics.to(memory_format=torch.channels_last)
+
+        trained = [parameter for parameter in self.raw_pair.parameters() if parameter.requires_grad]
+        adam = partial(torch.optim.Adam, betas=config.optimizer.betas, fused=fabric.device.type in ("cpu", "cuda"))
+        optimizer = adam(trained, lr=config.optimizer.learning_rate)
+        critic_optimizer = adam(self.raw_critics.parameters(), lr=config.optimizer.critic_learning_rate)
+        self.pair, self.optimizer = fabric.setup(self.raw_pair, optimizer)
+        self.critics, self.critic_optimizer = fabric.setup(self.raw_critics, critic_optimizer)
+        self.ema = MovingAverage(self.raw_pair, config.optimizer.ema_decay)
+
+        self.dtype = next(self.raw_pair.parameters()).dtype
+        published = config.generator.convention == "published"
+        self.backbone_terms = BackboneTerms(config.losses, published=published).to(fabric.device, self.dtype)
+        self.mean = distributed_mean(fabric)
+        if config.compile:
+            generator.compile()
+
+    def advance(self, batch: Mapping[str, Tensor], step: int) -> Advance:
+        """Train one step: both critics on the generator's output, then the generator with the updated critics.
+
+        Args:
+            batch: `image` N×3×H×W and, where the arm needs it, `structure`, in [-1, 1]; `mask` N×1×H×W, 1 = hole.
+            step: number of the step, from 1; all that is drawn at random depends on it and the seed alone.
+
+        Raises:
+            NonFiniteLossError: naming step and term.
+        """
+        config, fabric = self.config, self.fabric
+        seed_step(config.seed, step)
+        rng = np.random.default_rng((config.seed, step, 2))
+        factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
+        set_learning_rate(self.optimizer, config.optimizer.learning_rate * factor)
+        set_learning_rate(self.critic_optimizer, config.optimizer.critic_learning_rate * factor)
+        real, mask = batch["image"].to(self.dtype), batch["mask"].to(self.dtype)
+        corner = draw_corner(config.generator, rng)
+
+        # Forward
+        with fabric.autocast():
+            goals = self.target.goals(real, batch.get("structure", real).to(self.dtype))
+        output, intermediate = self.pair(real, mask, goals)
+        fake = output.image
+
+        # Critics
+        terms: dict[str, Tensor] = {}
+        if config.losses.adversarial:
+            self.raw_critics.requires_grad_(True)
+            terms["critic"] = critics_loss(self.critics, fake, real, corner, self.mean)
+            check_finite(terms, step)
+            self.critic_optimizer.zero_grad()
+            fabric.backward(terms["critic"])
+            self.critic_optimizer.step()
+
+        # Generator
+        weighted = {**reconstruction_terms(fake, real, mask, config.losses), "intermediate": intermediate}
+        with fabric.autocast():
+            weighted |= self.backbone_terms(fake, real, rng)
+            if config.losses.adversarial:
+                self.raw_critics.requires_grad_(False)  # unwrapped: nothing of theirs is to be synchronised here
+                weighted["adversarial"] = generator_adversarial_loss(self.raw_critics, fake, real, corner, self.mean)
+        objective = weigh(weighted, config.losses, config.target.weight)
+        values = check_finite({**objective.terms, **terms, "total": objective.total}, step)
+        self.optimizer.zero_grad()
+        fabric.backward(objective.total)
+        self.optimizer.step()
+        self.ema.update(step)
+        return Advance({**values, "learning_rate": config.optimizer.learning_rate * factor}, real, mask, fake)
+
+    def save(self, out: Path, step: int) -> None:
+        """Write weights and then the state, once for all processes; a kill between the two is made good by going on."""
         if self.fabric.is_global_zero:
-            optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-            save_state(self.out, {
-                "step": step, "pair": self.pair.state_dict(), "critics": self.critics.state_dict(),
-                "ema": self.ema.state(), **optimizers,
+            save_weights(out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step))
+            save_state(out, {
+                "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
+                "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
+                "critic_optimizer": self.critic_optimizer.state_dict(),
             })  # fmt: skip
-            save_weights(self.out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step))
         self.fabric.barrier()
 
     def inference_state(self) -> dict[str, Tensor]:
         """Return generator and trained parts of the target, averaged, with buffers; frozen networks stay out."""
-        own = {name: tensor for name, tensor in self.pair.state_dict().items() if name.startswith("generator.")}
+        own = {name: tensor for name, tensor in self.raw_pair.state_dict().items() if name.startswith("generator.")}
         return own | self.ema.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over a saved state.
+    def restore(self, state: Mapping[str, Any], source: Path) -> None:
+        """Take over a state that was saved in `source`.
 
         Raises:
             MedfeError: if it is of other networks.
         """
         try:
-            self.pair.load_state_dict(state["pair"])
-            self.critics.load_state_dict(state["critics"])
+            self.raw_pair.load_state_dict(state["pair"])
+            self.raw_critics.load_state_dict(state["critics"])
             self.ema.restore(state["ema"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state[name])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise MedfeError(f"{self.out}: the saved state does not fit this run's networks ({reason})") from None
+            raise MedfeError(f"{source}: the saved state does not fit this run's networks ({reason})") from None
+
+
+def distributed_mean(fabric: Fabric) -> Mean:
+    """Return the mean over the batch of all processes, with gradients through all of them."""
+    if fabric.world_size == 1:
+        return torch.mean
+
+    from torch.distributed.nn.functional import all_reduce  # noqa: PLC0415 - absent where torch has no distributed
+
+    def mean(x: Tensor) -> Tensor:
+        total: Tensor = all_reduce(x.mean())  # type: ignore[no-untyped-call]
+        return total / fabric.world_size
+
+    return mean
 
 
 def generator_metadata(config: RunConfig, step: int) -> dict[str, Any]:

@@ -6,11 +6,15 @@ import sys
 
 import pytest
 import torch
+from scipy.sparse.linalg import splu
 from torch import nn
 
 from medfe.benchmark.convolutions import LAYOUTS, alone, record
 from medfe.benchmark.forward import forward_backward, forward_pass
 from medfe.benchmark.measure import Timing, peak_memory
+from medfe.benchmark.smoothing import _system
+from medfe.benchmark.step import training_step
+from medfe.targets.grid_cholesky import solve_grid
 
 
 def test_a_convolution_is_counted_by_its_closed_form():
@@ -56,6 +60,24 @@ def test_the_papers_generator_holds_no_more_convolutions_than_the_published_one(
     assert 135e9 < flops < 141e9
 
 
+def test_a_training_step_contains_the_backward_pass_of_its_convolutions():
+    convolutions = record(training_step("tiny", "32-true", 2))
+    forward = sum(item.flops for item in convolutions if item.gradients is None)
+    backward = sum(item.flops for item in convolutions if item.gradients is not None)
+    assert 0.5 < backward / forward < 2  # frozen backbone and critics have forward passes without gradients
+
+
+def test_the_smoothing_floor_solves_the_systems_that_the_smoothing_solves():
+    rng = torch.Generator().manual_seed(0)
+    weights = [torch.rand(1, 5, 7, generator=rng, dtype=torch.float64) for _ in range(2)]
+    weights[0][..., -1] = 0
+    weights[1][..., -1, :] = 0
+    right = torch.rand(3, 5, 7, generator=rng, dtype=torch.float64)
+    found = splu(_system(*weights, 1.0)).solve(right.flatten(1).T.numpy())
+    expected = solve_grid(weights[0][0], weights[1][0], right)
+    assert torch.allclose(torch.from_numpy(found.T).view_as(expected), expected, atol=1e-10)
+
+
 def test_quartiles_are_those_of_the_runs():
     timing = Timing.of([4.0, 1.0, 2.0, 3.0, 5.0])
     assert (timing.low, timing.median, timing.high, timing.best) == (2.0, 3.0, 4.0, 1.0)
@@ -64,7 +86,7 @@ def test_quartiles_are_those_of_the_runs():
 
 def test_peak_memory_is_that_of_the_new_process_alone():
     ballast = torch.ones(256, 1024, 1024)  # 1 GiB here
-    peak = peak_memory("pass")
+    peak = peak_memory("forward", "forward_pass('tiny', 'float32', 1)")
     assert 50e6 < peak < ballast.numel() * 4
 
 

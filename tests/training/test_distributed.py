@@ -1,0 +1,59 @@
+"""Two processes on a CPU compute what one process computes on the joint batch."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        coarse.resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def train(pictures, out, devices):
+    command = [
+        sys.executable, "-m", "medfe", "train", "--preset", "tiny", "--arm", "low_resolution", "--accelerator", "cpu",
+        "--data", str(pictures), "--out", str(out), "--max-steps", str(STEPS), "--devices", str(devices),
+        "--strategy", "ddp" if devices > 1 else "auto",
+        "--set", "precision=64-true", "workers=0", 'target.structure_image="image"',
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environment)
+    assert done.returncode == 0, done.stderr
+    return torch.load(out / "state.ckpt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def states(pictures, tmp_path_factory):
+    """State after five steps of one process, and of two."""
+    return [train(pictures, tmp_path_factory.mktemp(f"run{devices}"), devices) for devices in (1, 2)]
+
+
+@pytest.mark.parametrize("part", ["pair", "critics", "ema"])
+def test_two_processes_give_the_weights_of_one(states, part):
+    one, two = (state[part] for state in states)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name].double(), two[name].double(), rtol=0, atol=1e-8), name
+
+
+@pytest.mark.parametrize("optimizer", ["optimizer", "critic_optimizer"])
+def test_two_processes_average_the_gradients_of_one(states, optimizer):
+    one, two = (state[optimizer]["state"] for state in states)
+    assert one.keys() == two.keys()
+    for index in one:  # Adam's first moment is a mean of the gradients themselves
+        assert one[index]["exp_avg"].dtype == torch.float64
+        assert torch.allclose(one[index]["exp_avg"], two[index]["exp_avg"], rtol=0, atol=1e-8), index
+    assert any(moments["exp_avg"].abs().max() > 1e-4 for moments in one.values())
