@@ -84,11 +84,12 @@ class TrainAutoencoder:
 
         kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
         for kind in kinds:
-            changes = overrides(self.set)
-            changes["data"] = {"root": self.data, "layout": self.layout, "split": self.split, **changes.get("data", {})}
+            changes = overrides(self.set, {
+                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+            })  # fmt: skip
             if self.max_steps is not None:
                 changes["max_steps"] = self.max_steps
-            config = AutoencoderRunConfig.create(self.preset, kind, seed=self.seed, **changes)
+            config = AutoencoderRunConfig.create(self.preset, kind, **changes)
             print(config.model_dump_json(indent=2))
             if not self.dry_run:
                 fabric = self.launch.fabric(config.precision)
@@ -140,12 +141,13 @@ class Train:
             if self.data is None or self.out is None:
                 raise MedfeError("train: --data DIR and --out RUN are needed, or --resume RUN")
             out = self.out
-            changes = overrides(self.set)
-            changes["data"] = {"root": self.data, "layout": self.layout, "split": self.split, **changes.get("data", {})}
-            changes["target"] = {"autoencoders": self.autoencoders, **changes.get("target", {})}
+            changes = overrides(self.set, {
+                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+                "target": {"autoencoders": self.autoencoders},
+            })  # fmt: skip
             if self.max_steps is not None:
                 changes["max_steps"] = self.max_steps
-            config = RunConfig.create(self.preset, self.arm, seed=self.seed, **changes)
+            config = RunConfig.create(self.preset, self.arm, **changes)
         print(config.model_dump_json(indent=2))
         if self.dry_run:
             print(describe(config))
@@ -397,13 +399,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def overrides(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Turn `a.b=value` into nested settings; values are read as JSON, or else as text.
+def overrides(assignments: tuple[str, ...], values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Put `a.b=value` into nested settings; values are read as JSON, or else as text.
+
+    Args:
+        assignments: what follows `--set`.
+        values: settings to change.
 
     Raises:
-        MedfeError: if there is no `=`.
+        MedfeError: if there is no `=`, or what has an option of its own or holds settings is given a value.
     """
-    values: dict[str, Any] = {}
+    values = {} if values is None else values
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
@@ -412,6 +418,12 @@ def overrides(assignments: tuple[str, ...]) -> dict[str, Any]:
         place = values
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise MedfeError(f"--set {assignment}: {parent} is a value, it has no settings of its own")
+        if isinstance(place.get(name), dict):
+            raise MedfeError(f"--set {assignment}: {name} holds settings, expected {path.strip()}.NAME=VALUE")
+        if path.strip() in ("preset", "arm", "kind"):
+            raise MedfeError(f"--set {assignment}: expected --{path.strip()} {text}")
         try:
             place[name] = json.loads(text)
         except ValueError:

@@ -331,7 +331,8 @@ class RunConfig(Settings):
 def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for key, change in changes.items():
-        merged[key] = _changed(merged.get(key, {}), change) if isinstance(change, dict) else change
+        before = merged.get(key)
+        merged[key] = _changed(before, change) if isinstance(before, dict) and isinstance(change, dict) else change
     return merged
 
 

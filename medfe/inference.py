@@ -77,7 +77,8 @@ class Window(NamedTuple):
 def choose_window(mask: Mask) -> Window:
     """Return the largest square that holds the hole, as central in the picture as that allows.
 
-    Where the hole is longer than the picture's shorter side, the whole picture is taken, and will be squeezed.
+    Where the hole is longer than the picture's shorter side, or would fill that square, the whole picture is taken, and
+    will be squeezed.
     """
     height, width = mask.shape
     side = min(height, width)
@@ -89,6 +90,8 @@ def choose_window(mask: Mask) -> Window:
             return Window(0, 0, width, height)
         starts.append(int(np.clip((length - side) // 2, max(last - side, 0), min(first, length - side))))
     left, top = starts
+    if mask[top : top + side, left : left + side].all():
+        return Window(0, 0, width, height)
     return Window(left, top, left + side, top + side)
 
 
@@ -133,13 +136,16 @@ class Inpainter:
             device: default: the best there is.
 
         Raises:
-            MedfeError: if there is no such model, or its file is damaged or of another network.
+            MedfeError: if there is no such model or device, or the model's file is damaged or of another network.
         """
         path = find_weights(source)
         file = load_weights(path, "generator")
         generator = build_generator(parse(GeneratorConfig, file.metadata.get("config", {}), str(path)))
         fill(generator, generator_tensors(file), path)
-        generator.to(device or best_device())
+        try:
+            generator.to(device or best_device())
+        except (RuntimeError, AssertionError) as error:  # unknown, or absent on this machine
+            raise MedfeError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
         return cls(generator, name=str(source), metadata=file.metadata, source=path)
 
     @property
@@ -249,7 +255,7 @@ def as_picture(image: ImageLike) -> NDArray[np.uint8]:
     if isinstance(image, str | Path):
         return np.asarray(load_image(image))
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image) if image.mode == "RGB" else to_uint8(to_tensor(image))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MedfeError(f"image: found an array {image.dtype} {image.shape}, expected uint8 H×W×3")
     return image

@@ -69,10 +69,10 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
 
     def save() -> None:
         if fabric.is_global_zero:
-            state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            save_state(folder, state)
             weights = out / f"{config.autoencoder.kind}.safetensors"
             save_weights(weights, network.state_dict(), autoencoder_metadata(config, step))
+            state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state(folder, state)
         fabric.barrier()
 
     with StopRequest(max_minutes) as stop:
@@ -93,10 +93,10 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
             if log and (step % config.log_every == 0 or last):
                 log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
             if step % config.save_every == 0 or last:
+                if log:  # before the state, which says that all of the run up to here is on disk
+                    log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
                 save()
                 saved = step
-                if log:
-                    log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
             if last:
                 break
     if saved < step:

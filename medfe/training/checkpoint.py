@@ -90,7 +90,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise MedfeError(f"{path}: damaged ({str(error).splitlines()[0][:120]}); delete it to start again") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise MedfeError(f"{path}: damaged ({reason}); delete it to start again") from None
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise MedfeError(f"{path}: not the state of a training; delete it to start again")
     return state
 
 

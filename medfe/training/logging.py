@@ -32,6 +32,8 @@ class RunLog:
         self.console = Console(file=sys.stderr)
         self.metrics = folder / METRICS_FILE
         self._drop_rows_after(step)
+        for partial in (folder / SAMPLES_FOLDER).glob(".*.png"):  # of a kill amid writing
+            partial.unlink()
         self.events = SummaryWriter(str(folder), purge_step=step + 1)
 
     def _drop_rows_after(self, step: int) -> None:
@@ -63,12 +65,13 @@ class RunLog:
         )  # fmt: skip
 
     def grid(self, step: int, rows: Sequence[Tensor]) -> None:
-        """Save a picture whose rows are batches of images, each N×3×H×W in [-1, 1]."""
+        """Save a picture whose rows are batches of images, each N×3×H×W in [-1, 1], and flush the events."""
         stacked = torch.cat([torch.cat(list(row.float().cpu()), dim=2) for row in rows], dim=1)  # (3, rows·H, N·W)
         folder = self.folder / SAMPLES_FOLDER
         folder.mkdir(exist_ok=True)
         save_png(to_uint8(stacked), folder / f"step_{step:07d}.png")
         self.events.add_image("samples", (stacked + 1) / 2, step)
+        self.events.flush()
 
     def say(self, message: str) -> None:
         """Print a line."""

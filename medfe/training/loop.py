@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -42,11 +43,19 @@ def build_fabric(
     num_nodes: int = 1,
     strategy: str = "auto",
 ) -> Fabric:
-    """Return a launched Fabric: devices, precision and processes of a run."""
-    fabric = Fabric(
-        accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
-        precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
-    )  # fmt: skip
+    """Return a launched Fabric: devices, precision and processes of a run.
+
+    Raises:
+        MedfeError: this machine has no such devices, or they cannot work together like this.
+    """
+    try:
+        fabric = Fabric(
+            accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
+            precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
+        )  # fmt: skip
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        asked = f"accelerator {accelerator}, devices {devices}, strategy {strategy}, precision {precision}"
+        raise MedfeError(f"{asked}: {error}") from None
     fabric.launch()
     if precision == "64-true":  # else Fabric would hand back what networks return as float32
         torch.set_default_dtype(torch.float64)
