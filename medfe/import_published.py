@@ -289,7 +289,7 @@ def _write(
                 "released_code": {**origin, "weights": _origin(network)},
             })  # fmt: skip
         if target.exists():
-            target.rmdir()
+            target.rmdir()  # Windows renames onto no folder, not even an empty one
         staging.replace(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
