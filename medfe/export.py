@@ -129,7 +129,8 @@ def sample_grid(inpainters: Sequence[Inpainter]) -> NDArray[np.uint8]:
             mask = mask_to_tensor(hole)[None]
             cells = [real, fill_hole(real, mask), *(inpainter.fill(real, mask).cpu() for inpainter in inpainters)]
             rows.append(torch.cat(cells, dim=3))
-    return to_uint8(torch.cat(rows, dim=2))[0]
+    grid: NDArray[np.uint8] = to_uint8(torch.cat(rows, dim=2))[0]
+    return grid
 
 
 _CARD = """# Weights: {preset}

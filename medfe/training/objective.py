@@ -81,6 +81,11 @@ def reconstruction_terms(fake: Tensor, real: Tensor, mask: Tensor, config: LossC
     return terms
 
 
+def widen(x: Tensor) -> Tensor:
+    """Return half precision as float32, and anything else as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def draw_corner(config: GeneratorConfig, rng: np.random.Generator) -> tuple[int, int]:
     """Return row and column of the local critic's crop.
 
@@ -93,7 +98,7 @@ def draw_corner(config: GeneratorConfig, rng: np.random.Generator) -> tuple[int,
 def critics_loss(critics: Critics, fake: Tensor, real: Tensor, corner: tuple[int, int], mean: Mean) -> Tensor:
     """Return the critics' loss, global plus local, on a generated and a real batch."""
     scores = critics(torch.cat([real, fake.detach()]), corner)  # one pass, one power iteration
-    halves = [score.float().chunk(2) for score in scores]
+    halves = [widen(score).chunk(2) for score in scores]
     return torch.stack([critic_loss(real, fake, mean) for real, fake in halves]).sum()
 
 
@@ -106,4 +111,4 @@ def generator_adversarial_loss(
             wanted = critics(real, corner)
         scores = critics(fake, corner)
     pairs = zip(wanted, scores, strict=True)
-    return torch.stack([adversarial_loss(a.float(), b.float(), mean) for a, b in pairs]).sum()
+    return torch.stack([adversarial_loss(widen(a), widen(b), mean) for a, b in pairs]).sum()
