@@ -1,0 +1,86 @@
+"""Trainings that are stopped, killed and started again end as if nothing had happened. Real processes, float32."""
+
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from .conftest import metrics, same_run
+
+STEPS, SAVE_EVERY = 62, 7
+
+
+@pytest.fixture(scope="module")
+def arguments(command):
+    def arguments(out, workers=0):
+        return command(out, steps=STEPS, settings=(f"save_every={SAVE_EVERY}", f"workers={workers}"))
+
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def reference(start, arguments, tmp_path_factory):
+    """The run that nothing disturbs."""
+    out = tmp_path_factory.mktemp("reference")
+    assert start(arguments(out), out).end() == 0
+    return out
+
+
+def files(out):
+    """Names of the run's files, events (one file a start) counted as one."""
+    names = (path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    return {"events" if name.startswith("events.out.tfevents.") else name for name in names}
+
+
+def test_an_undisturbed_run_writes_exactly_these_files(reference):
+    grids = {f"samples/step_{step:07d}.png" for step in (*range(SAVE_EVERY, STEPS, SAVE_EVERY), STEPS)}
+    assert files(reference) == {"config.json", "events", "generator.safetensors", "metrics.jsonl", "state.ckpt", *grids}
+    assert [row["step"] for row in metrics(reference)] == list(range(1, STEPS + 1))
+    assert [row["images"] for row in metrics(reference)] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, (0, 1)), (signal.SIGINT, (1, 0))])
+def test_stopped_it_ends_cleanly_and_the_next_fifty_steps_are_identical(
+    reference, start, arguments, tmp_path, number, workers
+):
+    run = start(arguments(tmp_path, workers[0]), tmp_path)
+    run.wait_for(4)
+    run.send(number)
+    assert run.end() == 0
+    done = len(metrics(tmp_path))
+    assert 4 <= done <= STEPS - 50
+    assert torch.load(tmp_path / "state.ckpt", weights_only=True)["step"] == done
+    with safe_open(tmp_path / "generator.safetensors", "pt") as file:
+        assert f'"step": {done},' in file.metadata()["medfe"]
+    assert start(arguments(tmp_path, workers[1]), tmp_path).end() == 0
+    same_run(tmp_path, reference)
+
+
+def test_killed_at_any_moments_it_ends_with_the_same_result(reference, start, arguments, tmp_path):
+    rng = np.random.default_rng(0)
+    killed = 0
+    for kill in range(6):
+        run = start(arguments(tmp_path, workers=kill % 2), tmp_path)
+        run.wait_for(run.rows() + int(rng.integers(0, 14)))
+        run.process.join(rng.uniform(0, 0.1))
+        run.send(signal.SIGKILL)
+        killed += run.end() == -signal.SIGKILL
+    assert killed >= 3
+    assert start(arguments(tmp_path), tmp_path).end() == 0
+    same_run(tmp_path, reference)
+    assert files(tmp_path) == files(reference)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the data loaders in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_data_loaders_too_stops_it_cleanly(start, arguments, tmp_path, number):
+    """What Ctrl-C does in a terminal, and a batch system at the end of its time."""
+    run = start(arguments(tmp_path, workers=2), tmp_path)
+    run.wait_for(3)
+    run.send(number, to_all=True)
+    assert run.end() == 0
+    assert torch.load(tmp_path / "state.ckpt", weights_only=True)["step"] == len(metrics(tmp_path)) < STEPS
+    assert not (tmp_path / "state.part").exists()
