@@ -1,0 +1,104 @@
+"""`python -m demo`: parse, check, load, serve."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from demo.guard import is_loopback
+from medfe.cli import fail
+from medfe.errors import MedfeError
+
+
+@dataclass
+class Demo:
+    """Draw a hole in a photograph and see what each arm makes of it, in the browser."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any but this machine's own needs --auth-file or --no-auth."""
+    port: int = 7860
+    """Port to listen on."""
+    models: tuple[str, ...] = ()
+    """Run folders or weight files to compare beside the shipped models."""
+    shipped: bool = True
+    """Compare the shipped models."""
+    images: Path | None = None
+    """Folder of pictures to offer beside the samples."""
+    device: str | None = None
+    """cpu, cuda or mps; default: the best there is."""
+    auth_file: Path | None = None
+    """Text file with a line name:password for every visitor who may come in."""
+    no_auth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Let everyone in who reaches the address."""
+    max_upload_mb: float = 20.0
+    """Largest file a visitor may send, MB."""
+
+    def run(self) -> None:
+        """Check the settings, load models and pictures, and serve.
+
+        Raises:
+            MedfeError: a setting, model or folder that is wrong.
+        """
+        if self.auth_file is not None and self.no_auth:
+            raise MedfeError("--auth-file and --no-auth: found both, expected one")
+        if not is_loopback(self.host) and self.auth_file is None and not self.no_auth:
+            raise MedfeError(f"--host {self.host}: others can reach it, expected --auth-file FILE or --no-auth as well")
+        if not 0 < self.port < 65536:
+            raise MedfeError(f"--port {self.port}: expected 1 to 65535")
+        if not self.max_upload_mb > 0:
+            raise MedfeError(f"--max-upload-mb {self.max_upload_mb:g}: expected more than 0")
+        users = () if self.auth_file is None else read_users(self.auth_file)
+
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is loaded
+        from demo.app import Server, build_app, make_cache, serve  # noqa: PLC0415 - slow, and errors come first
+        from demo.models import load_contenders  # noqa: PLC0415
+        from demo.pictures import Library  # noqa: PLC0415
+
+        contenders = load_contenders(self.models, self.device, self.shipped)
+        app = build_app(contenders, Library(self.images), make_cache())
+        serve(app, Server(self.host, self.port, users, self.max_upload_mb))
+
+
+def read_users(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return the (name, password) pairs of a file of lines `name:password`; empty lines and # lines are skipped.
+
+    Raises:
+        MedfeError: unreadable, a line of another form, or no user.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedfeError(f"--auth-file {path}: cannot be read ({error})") from None
+    users = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, password = line.strip().partition(":")
+        if not name or not password:
+            raise MedfeError(f"--auth-file {path}: line {number} is not name:password")
+        users.append((name, password))
+    if not users:
+        raise MedfeError(f"--auth-file {path}: found no line name:password")
+    return tuple(users)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit code 2 for a user's mistake, with one line that says which."""
+    logging.basicConfig(level=logging.WARNING, format="medfe: %(message)s")
+    settings = tyro.cli(Demo, prog="python -m demo", args=sys.argv[1:] if arguments is None else arguments)
+    try:
+        settings.run()
+    except MedfeError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    main()

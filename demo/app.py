@@ -1,0 +1,95 @@
+"""The page and its server."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from demo import theme
+from demo.compare import CompareTab
+from demo.comparison import MAX_AGE
+from demo.guard import Guard, is_loopback
+from demo.models import Contender
+from demo.pictures import Library
+from medfe.errors import MedfeError
+
+TITLE = "MEDFE and MEDFE+CAE"
+_SWEEP = 600  # seconds between two looks for what is too old in the cache
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the app listens, who may use it, and how much it takes."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    users: tuple[tuple[str, str], ...] = ()
+    """Names and passwords; empty: everyone."""
+    max_upload_mb: float = 20.0
+    """Largest file a visitor may send, MB."""
+
+
+def build_app(contenders: list[Contender], library: Library, cache: Path) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        contenders: the models compared.
+        library: the pictures offered.
+        cache: folder that results are kept in for a while.
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_SWEEP, MAX_AGE), fill_width=True) as app:
+        gr.HTML(theme.HEADER, elem_id="header")
+        CompareTab(contenders, library, cache)
+    # One at a time on the processors; the others see their place in the queue.
+    return app.queue(api_open=False, max_size=64, default_concurrency_limit=4)
+
+
+def make_cache() -> Path:
+    """Return a new private folder for uploads and results, the only one the app serves files from; deleted at exit."""
+    cache = Path(tempfile.mkdtemp(prefix="medfe-demo-"))
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)
+    return cache
+
+
+def serve(app: gr.Blocks, server: Server) -> None:
+    """Start the server, print its address, and return when it is interrupted.
+
+    Raises:
+        MedfeError: the port is taken or the address is not this machine's.
+    """
+    max_bytes = round(server.max_upload_mb * 1e6)
+    guard = Middleware(Guard, max_body=max_bytes + 1_000_000, local=is_loopback(server.host))
+    try:
+        app.launch(
+            server_name=server.host,
+            server_port=server.port,
+            auth=list(server.users) or None,
+            max_file_size=max_bytes,
+            theme=theme.build_theme(),
+            css=theme.CSS,
+            head=theme.HEAD,
+            app_kwargs={"middleware": [guard]},
+            share=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            pwa=False,
+            run_history=False,
+            footer_links=[],
+            show_error=False,
+            state_session_capacity=500,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise MedfeError(f"{server.host}:{server.port}: cannot listen there ({error.strerror or error})") from None
+    print(f"MEDFE demo: {app.local_url}  (Ctrl+C ends it)", flush=True)
+    app.block_thread()
