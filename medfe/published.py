@@ -5,6 +5,8 @@ of MEDFE or the auto-encoders of MEDFE+CAE), each `{'net': state dict, 'optimize
 without DataParallel's prefix.
 """
 
+import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -154,7 +156,7 @@ def _convert(key: str, tensor: Tensor) -> Tensor:
     if key == "Encoder_1.model.0.weight":  # three equal copies of the mask: one with the summed weights
         return torch.cat([tensor[:, :3], tensor[:, 3:].sum(dim=1, keepdim=True)], dim=1)
     if "mask_conv" in key:  # the mask is the same in all input channels
-        return tensor.sum(dim=1, keepdim=True)
+        return tensor.sum(dim=1, keepdim=True, dtype=torch.float64)  # noise cancels: divisors get as small as 2e-5
     return tensor
 
 
@@ -197,12 +199,19 @@ def load_state(path: Path) -> State:
     if not path.is_file():
         raise MedfeError(f"{path}: no such file, expected a checkpoint of the released code")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged and for unsafe files
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch on the protocol of a pickle that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own text advises to read the file without this protection
+        raise MedfeError(
+            f"{path}: not a readable file of tensors: found other objects or code, which are never loaded; "
+            "expected {'net': …} or a dict of tensors"
+        ) from None
+    except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MedfeError(f"{path}: not a readable file of tensors ({reason[:160]})") from None
+        raise MedfeError(f"{path}: not a readable file of tensors ({reason[:120]}); truncated?") from None
     net = content.get("net", content) if isinstance(content, dict) else None
-    if not isinstance(net, dict) or not all(isinstance(value, Tensor) for value in net.values()):
+    if not isinstance(net, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in net.items()):
         raise MedfeError(f"{path}: found no state dict, expected {{'net': …}} or a dict of tensors")
     return dict(_without_prefix(net))
 
