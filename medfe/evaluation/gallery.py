@@ -57,7 +57,7 @@ def gallery(measured: Measurements) -> list[Row]:
             for method in (pairs[0] if pairs else ())
         ]
     difference = values[0] - values[1] if values else None
-    chosen = choose(len(names), difference, measured.settings.seed)
+    chosen = choose(len(names), difference, measured.settings.seed, pairs[0] if pairs else ("", ""))
     rows = []
     for item, reasons in chosen.items():
         one = _one(candidates, item) if candidates is not None else measured.testset.batch(range(item, item + 1))
@@ -65,24 +65,27 @@ def gallery(measured: Measurements) -> list[Row]:
         white = torch.where(one.masks > 0.5, torch.full_like(one.images, 255), one.images)
         why = ", ".join(reasons)
         if difference is not None:
-            why += f"; {title(metric)}: difference {difference[item]:+.4f}".replace("-", "−")
+            why += f"; {title(metric)}: {pairs[0][0]} − {pairs[0][1]} {difference[item]:+.4f}".replace("-", "−")
         rows.append(Row(f"{names[item]}: {why}", tuple(_picture(images) for images in (one.images, white, *filled))))
     return rows
 
 
-def choose(count: int, difference: NDArray[np.float64] | None, seed: int) -> dict[int, list[str]]:
-    """Return the items to show, and why: random ones, then the best, median and worst of first − second.
+def choose(
+    count: int, difference: NDArray[np.float64] | None, seed: int, pair: tuple[str, str]
+) -> dict[int, list[str]]:
+    """Return the items to show, and why: random ones, then the lowest, median and highest first − second.
 
     Args:
         count: Number of items to choose from.
         difference: (count,) of a metric of which less is better; None: random ones only.
         seed: Of the random choice.
+        pair: Names of first and second.
     """
     drawn = np.random.default_rng(seed).permutation(count)[:RANDOM_ROWS]
     chosen: dict[int, list[str]] = {int(item): ["random"] for item in drawn}
     if difference is not None:
         order = [item for item in np.argsort(difference, kind="stable").tolist() if np.isfinite(difference[item])]
-        places = (("best for the first", 0), ("median", (len(order) - 1) // 2), ("best for the second", -1))
+        places = ((f"best for {pair[0]}", 0), ("median", (len(order) - 1) // 2), (f"best for {pair[1]}", -1))
         for reason, place in places if order else ():
             chosen.setdefault(order[place], []).append(reason)
     return chosen

@@ -40,9 +40,9 @@ def unit(metric: str) -> str:
 
 
 def number(value: float, metric: str, *, difference: bool = False) -> str:
-    """Return a value as it is printed; a difference has its sign and one more digit."""
+    """Return a value as it is printed; a difference has its sign, and a digit more where few would be left."""
     if math.isnan(value):
         return "–"
     decimals = 3 if metric.startswith("kid") else 2 if metric.startswith(("psnr", "fid", "fd_")) else 4
-    form = f"+.{decimals + 1}f" if difference else f".{decimals}f"
+    form = f"+.{5 if decimals == 4 else 3}f" if difference else f".{decimals}f"
     return format(scale(metric) * value, form).replace("-", "−")

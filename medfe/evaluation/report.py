@@ -17,7 +17,6 @@ from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.provenance import recipe, source
 from medfe.evaluation.report_style import CSS
 from medfe.evaluation.settings import FRECHET_MINIMUM
-from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS
 from medfe.evaluation.tables import Tables
 
 
@@ -34,9 +33,9 @@ def report(measured: Measurements, tables: Tables, rows: Sequence[Row]) -> str:
         _contrasts(measured, tables),
         _per_image(measured, tables),
         _sets(measured, tables),
+        _gallery(measured, rows),
         _areas(measured, tables),
         _groups(measured, tables),
-        _gallery(measured, rows),
         recipe(measured),
     ]
     body = "\n".join(part for part in sections if part)
@@ -93,7 +92,7 @@ def _contrasts(measured: Measurements, tables: Tables) -> str:
         first, second = map(str, pair)
         parts += [
             f"<figure>{forest(rows)}<figcaption>{escape(first)} − {escape(second)}, with "
-            f"{100 * measured.settings.level:g} % intervals {ONE_PAIR_OF_TRAININGS}. Every metric has a scale of its "
+            f"{100 * measured.settings.level:g} % intervals {rows['scope'].iloc[0]}. Every metric has a scale of its "
             "own; left of zero the first method is better. Filled: the interval leaves out 0, and Holm's correction "
             "agrees.</figcaption></figure>",
             _verdicts(rows),
@@ -189,8 +188,8 @@ def _gallery(measured: Measurements, rows: Sequence[Row]) -> str:
         "<h2>Pictures</h2>",
         f'<div class="wide"><table class="gallery"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
         "</table></div>",
-        f'<p class="note">{origin} Random rows are drawn with the seed; first and second are the methods of the '
-        "primary contrast, and the difference is first − second (negative: the first is closer to the original).</p>",
+        f'<p class="note">{origin} Random rows are drawn with the seed; the others are the lowest, median and highest '
+        "difference of the primary contrast's methods (negative: the first is closer to the original).</p>",
     ])  # fmt: skip
 
 

@@ -79,8 +79,7 @@ def means_by_group(measured: Measurements) -> pd.DataFrame:
     items = _items(measured)
     if "age" not in items:
         return pd.DataFrame()
-    ages = [f"{first}-{last}" for first, last in AGE_GROUPS]
-    by_age = _means_by(measured, "age", items["age"].map(age_group), ages)
+    by_age = _means_by(measured, "age", items["age"].map(age_group), list(AGE_GROUPS))
     return pd.concat([by_age, _means_by(measured, "sex", items["sex"], list(SEXES))], ignore_index=True)
 
 

@@ -21,8 +21,8 @@ from medfe.errors import MedfeError
 Crop = Literal["center", "random"]
 
 _UTKFACE = re.compile(r"(\d{1,3})_([01])_[0-4]_\d+")  # age, sex, race and date, as UTKFace names its files
-AGE_GROUPS = ((0, 12), (13, 19), (20, 39), (40, 59), (60, 120))
-"""Years, first and last; groups of UTKFace's ages."""
+AGE_GROUPS = {"0-12": 12, "13-19": 19, "20-39": 39, "40-59": 59, "60 and over": 999}
+"""Name of a group of ages → its last year."""
 SEXES = ("male", "female")
 
 
@@ -149,8 +149,8 @@ class TestSet:
 
 
 def age_group(age: int) -> str:
-    """Return the group of an age in years, such as "20-39"."""
-    return next((f"{first}-{last}" for first, last in AGE_GROUPS if first <= age <= last), f">{AGE_GROUPS[-1][1]}")
+    """Return the group of an age in years, one of `AGE_GROUPS`."""
+    return next(name for name, last in AGE_GROUPS.items() if age <= last)
 
 
 def _from_folder(source: MaskFolder, index: int, size: int, resize: bool) -> Mask:
