@@ -80,7 +80,6 @@ class TrainAutoencoder:
     def run(self) -> None:
         """Train one or both."""
         from medfe.config import AutoencoderKind, AutoencoderRunConfig
-        from medfe.training.autoencoder import train_autoencoder
 
         kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
         for kind in kinds:
@@ -92,6 +91,8 @@ class TrainAutoencoder:
             config = AutoencoderRunConfig.create(self.preset, kind, **changes)
             print(config.model_dump_json(indent=2))
             if not self.dry_run:
+                from medfe.training.autoencoder import train_autoencoder
+
                 fabric = self.launch.fabric(config.precision)
                 done = train_autoencoder(config, self.out, fabric, max_minutes=self.launch.max_minutes)
                 print(f"{kind}: step {done} of {config.max_steps}, {self.out / kind}.safetensors")
@@ -132,10 +133,10 @@ class Train:
     def run(self) -> None:
         """Train, or describe the run."""
         from medfe.config import RunConfig
-        from medfe.training.checkpoint import load_config
-        from medfe.training.generator import describe, train_generator
 
         if self.resume is not None:
+            from medfe.training.checkpoint import load_config
+
             out, config = self.resume, load_config(self.resume, RunConfig)
         else:
             if self.data is None or self.out is None:
@@ -149,6 +150,8 @@ class Train:
                 changes["max_steps"] = self.max_steps
             config = RunConfig.create(self.preset, self.arm, **changes)
         print(config.model_dump_json(indent=2))
+        from medfe.training.generator import describe, train_generator
+
         if self.dry_run:
             print(describe(config))
             return

@@ -1,0 +1,108 @@
+"""Training an auto-encoder: what it writes, that it goes on, and that a generator can be trained against it."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from medfe import cli
+from medfe.data.folder import EvaluationPhotographs
+from medfe.targets.autoencoder import load_autoencoder
+from medfe.training.autoencoder import reconstruction_l1
+
+from .conftest import metrics
+
+SETTINGS = ("precision=32-true", "batch_size=2", "workers=0", "log_every=1", "autoencoder.base_channels=2")
+
+
+@pytest.fixture
+def train(pictures, capsys):
+    def train(out, *options, settings=(), steps=4, kind="texture"):
+        code = 0
+        try:
+            cli.main([
+                "train-autoencoder", "--preset", "tiny", "--data", str(pictures), "--out", str(out), "--kind", kind,
+                "--accelerator", "cpu", "--max-steps", str(steps), *options, "--set", *SETTINGS, *settings,
+            ])  # fmt: skip
+        except SystemExit as error:
+            code = error.code
+        lines = capsys.readouterr().err.strip().splitlines()
+        return code, lines[-1] if lines else ""
+
+    return train
+
+
+def test_both_are_trained_and_their_files_are_targets(train, tmp_path):
+    assert train(tmp_path, kind="both", steps=2)[0] == 0
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    expected = {"texture.safetensors", "structure.safetensors"}
+    for kind in ("texture", "structure"):
+        own = ("config.json", "metrics.jsonl", "state.ckpt", "samples/step_0000002.png")
+        expected |= {f"{kind}/{name}" for name in own}
+        network = load_autoencoder(tmp_path / f"{kind}.safetensors", kind)
+        assert not network.training
+        assert network.encode(torch.zeros(1, 3, 64, 64)).shape == (1, 32, 8, 8)
+        assert network.encoder[0][1].running_mean.any()  # statistics are part of the file
+    assert {name for name in files if "tfevents" not in name} == expected
+    assert [row["step"] for row in metrics(tmp_path / "texture")] == [1, 2]
+
+
+def test_stopped_and_started_again_it_ends_with_the_same_weights(train, tmp_path):
+    assert train(tmp_path / "a")[0] == 0
+    for _ in range(2):
+        assert train(tmp_path / "b", "--max-minutes", "0")[0] == 0
+    assert train(tmp_path / "b", settings=("workers=1",))[0] == 0
+    first, second = (load_file(tmp_path / name / "texture.safetensors") for name in "ab")
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert metrics(tmp_path / "a" / "texture") == metrics(tmp_path / "b" / "texture")
+
+
+def test_it_learns(train, tmp_path):
+    assert train(tmp_path, steps=40, settings=("optimizer.learning_rate=0.003",))[0] == 0
+    losses = [row["l1"] for row in metrics(tmp_path / "texture")]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(train, tmp_path):
+    code, message = train(tmp_path, settings=("optimizer.learning_rate=1e38", "save_every=1"), steps=9)
+    assert code == 2
+    assert "l1 = nan" in message or "l1 = inf" in message
+    state = torch.load(tmp_path / "texture" / "state.ckpt", weights_only=True)
+    assert f"step {state['step'] + 1}:" in message
+
+
+def test_mistakes_are_refused(train, tmp_path):
+    assert train(tmp_path / "run", "--max-minutes", "0")[0] == 0
+    code, message = train(tmp_path / "run", "--seed", "3")
+    assert code == 2
+    assert "seed 0 there, 3 asked for" in message
+    code, message = train(tmp_path / "new", "--data", "nowhere")
+    assert code == 2
+    assert "nowhere" in message
+    state = tmp_path / "run" / "texture" / "state.ckpt"
+    state.write_bytes(state.read_bytes()[:500])
+    code, message = train(tmp_path / "run")
+    assert code == 2
+    assert "state.ckpt: damaged" in message
+    assert train(tmp_path / "dry", "--dry-run")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_reconstruction_error_is_the_mean_over_all_photographs(pictures):
+    class Grey(torch.nn.Module):
+        def forward(self, image):
+            return torch.zeros_like(image)
+
+    photographs = EvaluationPhotographs(pictures, 64)
+    expected = math.fsum(float(item["image"].abs().mean()) for item in photographs) / len(photographs)
+    found = [reconstruction_l1(Grey(), photographs, batch_size=size) for size in (1, 4, 6)]
+    assert found == pytest.approx([expected] * 3, rel=1e-5)
+
+
+def test_settings_of_a_run_say_everything(train, tmp_path):
+    assert train(tmp_path, steps=1, settings=("l1=3",))[0] == 0
+    saved = json.loads((tmp_path / "texture" / "config.json").read_text())
+    assert (saved["l1"], saved["autoencoder"]["kind"], saved["data"]["crop"]) == (3, "texture", "random")

@@ -1,0 +1,92 @@
+"""Run folders: settings and state, written whole or not at all."""
+
+import subprocess
+
+import pytest
+import torch
+
+from medfe.config import AutoencoderRunConfig, RunConfig
+from medfe.errors import MedfeError
+from medfe.training import checkpoint
+from medfe.training.checkpoint import (
+    check_same_run,
+    commit,
+    load_config,
+    load_state,
+    save_config,
+    save_state,
+    write_atomically,
+)
+
+CONFIG = RunConfig.create("tiny", "none", data={"root": "photographs"})
+
+
+def test_settings_come_back(tmp_path):
+    save_config(tmp_path / "run", CONFIG)
+    assert load_config(tmp_path / "run", RunConfig) == CONFIG
+
+
+def test_state_comes_back(tmp_path):
+    assert load_state(tmp_path) is None
+    state = {"step": 3, "pair": {"a": torch.arange(4.0)}, "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}}}
+    save_state(tmp_path, state)
+    found = load_state(tmp_path)
+    assert found["step"] == 3
+    assert torch.equal(found["pair"]["a"], state["pair"]["a"])
+    assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
+
+
+def test_a_failure_while_saving_keeps_the_old_state(tmp_path, monkeypatch):
+    save_state(tmp_path, {"step": 1})
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_state(tmp_path, {"step": 2})
+    assert load_state(tmp_path)["step"] == 1
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(MedfeError, match=r"not a run folder, config\.json is missing"):
+        load_config(tmp_path, RunConfig)
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("{", "not readable as JSON"), ("[]", "RunConfig"), ('{"unheard_of": 1}', "unheard_of"), ('{"seed": -1}', "seed"),
+])  # fmt: skip
+def test_damaged_settings_are_named_with_their_file(tmp_path, text, complaint):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(MedfeError, match=rf"config\.json: .*{complaint}"):
+        load_config(tmp_path, RunConfig)
+
+
+def test_the_run_of_another_network_is_refused(tmp_path):
+    save_config(tmp_path, AutoencoderRunConfig.create("tiny", "texture"))
+    with pytest.raises(MedfeError, match=r"config\.json: "):
+        check_same_run(tmp_path, CONFIG)
+
+
+def test_every_setting_that_differs_is_named(tmp_path):
+    check_same_run(tmp_path, CONFIG)
+    save_config(tmp_path, CONFIG)
+    check_same_run(tmp_path, CONFIG)
+    check_same_run(tmp_path, CONFIG.replace(workers=7, save_every=3, log_every=2, compile=True))
+    with pytest.raises(MedfeError, match=r"seed 0 there, 4 asked for.*losses\.style 0\.0 there, 2\.0 asked for"):
+        check_same_run(tmp_path, CONFIG.replace(seed=4, losses={**CONFIG.losses.model_dump(), "style": 2.0}))
+
+
+def test_text_is_replaced_as_a_whole(tmp_path):
+    for text in ("a" * 100, "ä"):
+        write_atomically(tmp_path / "text", text)
+    assert (tmp_path / "text").read_text(encoding="utf-8") == "ä"
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_commit_is_empty_where_there_is_no_git(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    assert commit() == ""

@@ -1,0 +1,114 @@
+"""Order of samples, schedule, seeds, precision, and when a training stops."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medfe.errors import MedfeError
+from medfe.training.loop import (
+    NonFiniteLossError,
+    StepBatches,
+    StopRequest,
+    build_fabric,
+    check_finite,
+    resolve_precision,
+    schedule_factor,
+    seed_step,
+)
+
+
+@given(st.integers(0, 5), st.integers(1, 9), st.integers(1, 6), st.sampled_from([1, 2, 3]))
+def test_steps_walk_the_positions_in_order_whatever_the_start_and_the_processes(first, steps, share, processes):
+    batch = share * processes
+    shares = [list(StepBatches(first, first + steps, batch, rank, processes)) for rank in range(processes)]
+    walked = [position for parts in zip(*shares, strict=True) for part in parts for position in part]
+    assert walked == list(range(first * batch, (first + steps) * batch))
+    assert all(len(part) == share for parts in shares for part in parts)
+    assert len(StepBatches(first, first + steps, batch)) == steps
+
+
+def test_a_batch_that_does_not_divide_among_processes_is_refused():
+    with pytest.raises(MedfeError, match="batch_size: found 5, expected a multiple of the 2 processes"):
+        StepBatches(0, 1, 5, 0, 2)
+
+
+def test_the_schedule_gives_each_factor_an_equal_part_of_the_run():
+    factors = [schedule_factor((1.0, 0.75, 0.5), step, 12) for step in range(12)]
+    assert factors == [1.0] * 4 + [0.75] * 4 + [0.5] * 4
+    assert [schedule_factor((1.0, 0.5), step, 1) for step in range(2)] == [1.0, 0.5]  # and never runs out
+    counts = np.bincount([int(100 * schedule_factor((0.0, 0.01, 0.02), step, 100)) for step in range(100)])
+    assert sorted(counts) == [33, 33, 34]
+
+
+def test_what_a_step_draws_depends_on_seed_and_step_alone():
+    def draw(seed, step):
+        seed_step(seed, step)
+        return float(torch.rand(()))
+
+    assert draw(3, 7) == draw(3, 7)
+    assert len({draw(seed, step) for seed in range(4) for step in range(50)}) == 200
+
+
+def test_precision_is_what_was_asked_for_or_what_the_device_is_fast_at(monkeypatch):
+    assert resolve_precision("64-true") == "64-true"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert resolve_precision("auto", "cpu") == "bf16-mixed"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    assert resolve_precision("auto", "cpu") == "32-true"
+
+
+def test_terms_are_returned_as_numbers_unless_one_is_not_finite():
+    assert check_finite({"a": torch.tensor(1.5), "b": torch.tensor(-2.0)}, 3) == {"a": 1.5, "b": -2.0}
+    terms = {"a": torch.tensor(1.0), "b": torch.tensor(float("nan")), "c": torch.tensor(-float("inf"))}
+    with pytest.raises(NonFiniteLossError, match="step 7: b = nan, c = -inf") as error:
+        check_finite(terms, 7)
+    assert "a =" not in str(error.value)
+
+
+def test_devices_that_are_not_there_are_named():
+    with pytest.raises(MedfeError, match="accelerator abacus, devices 1"):
+        build_fabric("32-true", accelerator="abacus")
+    with pytest.raises(MedfeError, match="precision 3-true"):
+        build_fabric("3-true", accelerator="cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_to_stop_and_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        assert not stop
+        signal.raise_signal(number)
+        assert stop
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_interrupts_at_once():
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert stop
+
+
+def test_time_runs_out():
+    assert StopRequest(0)
+    assert not StopRequest(1)
+    assert not StopRequest()
+
+
+def test_a_loader_that_fails_is_an_error_unless_it_was_told_to_end():
+    def loader():
+        yield 1
+        raise RuntimeError("worker was killed")
+
+    stop = StopRequest()
+    with pytest.raises(RuntimeError, match="worker was killed"):
+        list(stop.batches(loader()))
+    stop.signalled = True
+    assert list(stop.batches(loader())) == [1]

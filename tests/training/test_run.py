@@ -1,0 +1,53 @@
+"""The moving average against its definition."""
+
+import torch
+from torch import nn
+
+from medfe.training.run import MovingAverage
+
+
+def module(value):
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, value)
+    nn.init.constant_(layer.bias, -value)
+    return layer
+
+
+def test_average_equals_its_definition_with_a_short_memory_at_the_start():
+    layer = module(1.0)
+    average, expected = MovingAverage(layer, 0.9), 1.0
+    for step in range(1, 200):
+        layer.weight.data.fill_(float(step))
+        average.update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+        torch.testing.assert_close(average.state()["weight"].item(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(average.state()["bias"].item(), -1.0)
+
+
+def test_frozen_parameters_stay_out():
+    layer = module(1.0)
+    layer.bias.requires_grad_(False)
+    assert list(MovingAverage(layer, 0.9).state()) == ["weight"]
+
+
+def test_a_restored_average_goes_on_as_if_nothing_had_happened():
+    layer = module(2.0)
+    first, second = MovingAverage(layer, 0.5), MovingAverage(module(7.0), 0.5)
+    layer.weight.data.fill_(5.0)
+    first.update(1)
+    saved = {name: tensor.clone() for name, tensor in first.state().items()}
+    second.restore(saved)
+    assert all(torch.equal(second.state()[name], tensor) for name, tensor in saved.items())
+    second.source[0].data.fill_(5.0)
+    second.update(2)
+    first.update(2)
+    assert torch.equal(first.state()["weight"], second.state()["weight"])
+    assert not torch.equal(saved["weight"], first.state()["weight"])
+
+
+def test_the_average_shares_no_memory_with_the_weights():
+    layer = module(1.0)
+    average = MovingAverage(layer, 0.9)
+    layer.weight.data.fill_(3.0)
+    assert average.state()["weight"] == 1
