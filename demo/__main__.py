@@ -57,12 +57,15 @@ class Demo:
 
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is loaded
         from demo.app import Server, build_app, make_cache, serve  # noqa: PLC0415 - slow, and errors come first
+        from demo.comparison import rehearse  # noqa: PLC0415
         from demo.models import load_contenders  # noqa: PLC0415
         from demo.pictures import Library  # noqa: PLC0415
 
         contenders = load_contenders(self.models, self.device, self.shipped)
-        app = build_app(contenders, Library(self.images), make_cache())
-        serve(app, Server(self.host, self.port, users, self.max_upload_mb))
+        cache = make_cache()
+        app = build_app(contenders, Library(self.images), cache)
+        server = Server(self.host, self.port, users, self.max_upload_mb)
+        serve(app, server, warm_up=lambda: rehearse(contenders, cache))
 
 
 def read_users(path: Path) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def build_app(contenders: list[Contender], library: Library, cache: Path) -> gr.
         cache: folder that results are kept in for a while.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_SWEEP, MAX_AGE), fill_width=True) as app:
-        gr.HTML(theme.HEADER, elem_id="header")
+        gr.HTML(theme.HEADER, elem_id="header", padding=False)
         CompareTab(contenders, library, cache)
     # One at a time on the processors; the others see their place in the queue.
     return app.queue(api_open=False, max_size=64, default_concurrency_limit=4)
@@ -59,8 +60,13 @@ def make_cache() -> Path:
     return cache
 
 
-def serve(app: gr.Blocks, server: Server) -> None:
+def serve(app: gr.Blocks, server: Server, warm_up: Callable[[], object]) -> None:
     """Start the server, print its address, and return when it is interrupted.
+
+    Args:
+        app: the page.
+        server: address, users, limits.
+        warm_up: called once the page can be opened, so that the first visitor need not wait for what it loads.
 
     Raises:
         MedfeError: the port is taken or the address is not this machine's.
@@ -92,4 +98,5 @@ def serve(app: gr.Blocks, server: Server) -> None:
     except OSError as error:
         raise MedfeError(f"{server.host}:{server.port}: cannot listen there ({error.strerror or error})") from None
     print(f"MEDFE demo: {app.local_url}  (Ctrl+C ends it)", flush=True)
+    warm_up()
     app.block_thread()

@@ -26,7 +26,7 @@ PICTURES, DIFFERENCE = "Pictures", "Difference to ground truth"
 NO_PREFERENCE = "No difference"
 _PRIVATE: Mapping[str, Any] = {"api_visibility": "private", "queue": True}
 _GROW = 0.015  # share of the canvas' longer side by which a hole grows or shrinks at a click
-_HINT = "Draw over what should be replaced, or take one of the holes below; then fill it."
+_HINT = "Draw over what should be replaced, or take a hole below the picture; then fill it."
 
 
 def told(handler: Callable[..., Updates]) -> Callable[..., Updates]:
@@ -80,14 +80,16 @@ class CompareTab:
                 label="Choose a picture", columns=8, height="auto", allow_preview=False, object_fit="cover",
                 buttons=[], elem_id="samples", interactive=False, format="png",
             )  # fmt: skip
-        self.upload = gr.UploadButton("Upload, drop or paste a photograph", file_types=["image"], elem_id="upload")
+        self.upload = gr.UploadButton(
+            "Upload, drop or paste a photograph", size="md", file_types=["image"], elem_id="upload"
+        )
         self.editor = holes.HoleEditor(
             holes.on_canvas(first), type="pil", format="png", label="Draw the hole", sources=(), transforms=(),
             layers=False, interactive=True, buttons=[], canvas_size=(VIEW_SIDE, VIEW_SIDE), height=460,
             brush=gr.Brush(default_size=48, colors=[f"rgb{holes.INK}"], color_mode="fixed"),
             eraser=gr.Eraser(default_size=48), elem_id="editor",
         )  # fmt: skip
-        with gr.Row(elem_classes="tools"):
+        with gr.Row(elem_classes=["tools", "rules"]):
             self.rules = {name: gr.Button(name, size="sm", elem_id=f"rule-{name.lower()}") for name in holes.RULES}
             self.seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
         with gr.Row(elem_classes="tools"):
@@ -95,8 +97,8 @@ class CompareTab:
             self.mask_file = gr.UploadButton("Mask file", size="sm", file_types=["image"], elem_id="mask-file")
         with gr.Row(elem_classes="run"):
             self.fill = gr.Button("Fill the hole", variant="primary", size="lg", elem_id="fill")
-            self.blind = gr.Checkbox(False, label="Blind: shuffle the results, hide their names", elem_id="blind")
-        self.status = gr.HTML(theme.status(_HINT), elem_id="status")
+            self.blind = gr.Checkbox(False, label="Blind: hide the models' names", elem_id="blind")
+        self.status = gr.HTML(theme.status(_HINT), elem_id="status", padding=False)
 
     def _build_output(self) -> None:
         first = self.library.pictures[0]
@@ -108,10 +110,12 @@ class CompareTab:
             for contender in self.contenders:
                 with gr.Column(elem_classes="panel", min_width=120):
                     self.results.append(_image(contender.title))
-                    self.numbers.append(gr.HTML("", elem_classes="numbers"))
+                    self.numbers.append(gr.HTML("", elem_classes="numbers", padding=False))
         with gr.Row(elem_classes="below"):
-            self.show = gr.Radio([PICTURES, DIFFERENCE], value=PICTURES, show_label=False, container=False)
-            self.scale = gr.HTML("", elem_id="scale")
+            self.show = gr.Radio(
+                [PICTURES, DIFFERENCE], value=PICTURES, show_label=False, container=False, elem_id="show"
+            )
+            self.scale = gr.HTML("", elem_id="scale", padding=False)
         self.verdict = gr.Radio([], label="Which result is better?", visible=False, elem_id="verdict")
 
     def _build_closer(self) -> None:

@@ -28,7 +28,7 @@ _HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
 }
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def is_loopback(host: str) -> bool:
@@ -37,10 +37,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _TooLargeError(Exception):
-    """The body grew beyond the limit while it was read."""
 
 
 class Guard:
@@ -72,11 +68,14 @@ class Guard:
 
     def _refusal(self, headers: Headers, scheme: str) -> PlainTextResponse | None:
         host = headers.get("host", "")
-        if self.local and not is_loopback(_split(f"{scheme}://{host}")[0]):
+        own = _place(f"{scheme}://{host}")
+        if self.local and (own is None or not is_loopback(own[0])):
             return PlainTextResponse("This server answers to its own address only.", 421)
         origin = headers.get("origin")
-        # Behind a proxy that ends TLS the scheme differs, so the port is compared as the origin's scheme implies it.
-        foreign = origin is not None and _split(origin) != _split(f"{urlsplit(origin).scheme}://{host}")
+        # Behind a proxy that ends TLS the schemes differ: a missing port is that of the origin's scheme on both sides.
+        foreign = origin is not None and (
+            _place(origin) is None or _place(origin) != _place(f"{origin.partition(':')[0]}://{host}")
+        )
         cross_site = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         if foreign or cross_site:
             return PlainTextResponse("Requests from other pages are refused.", 403)
@@ -89,18 +88,23 @@ class Guard:
         return PlainTextResponse(f"The request is larger than {self.max_body // 1_000_000} MB.", 413)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received, started = 0, False
+        received, started, refused = 0, False, False
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, refused
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.max_body:
-                raise _TooLargeError
+                refused = True
+                if not started:
+                    await self._too_large()(scope, receive, send)
+                raise ConnectionAbortedError("the body is too large")
             return message
 
         async def with_headers(message: Message) -> None:
             nonlocal started
+            if refused:  # what the application says about its broken request comes too late
+                return
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message).update(_HEADERS)
@@ -108,15 +112,16 @@ class Guard:
 
         try:
             await self.app(scope, counted, with_headers)
-        except _TooLargeError:
-            if not started:
-                await self._too_large()(scope, receive, send)
+        except Exception:  # ours may arrive wrapped
+            if not refused:
+                raise
 
 
-def _split(url: str) -> tuple[str, int | None]:
-    """Return (host name, port) of a URL; ("", None) if it is none, such as the origin `null`."""
+def _place(url: str) -> tuple[str, int] | None:
+    """Return (host name, port) of a web address, or None if it is none, such as the origin `null`."""
     try:
         parts = urlsplit(url)
-        return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        return "", None
+        return None
+    return (parts.hostname, port) if parts.hostname and port else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medfe.errors import MedfeError
-from medfe.inference import Inpainter, shipped_models
+from medfe.inference import GENERATOR_FILE, Inpainter, shipped_models
 
 ARM_TITLES = {
     "low_resolution": "MEDFE",
@@ -44,14 +44,22 @@ def load_contenders(sources: Sequence[str], device: str | None = None, shipped: 
         raise MedfeError("no model: none is shipped, expected run folders or weight files after --models")
     inpainters = [Inpainter.from_pretrained(name, device) for name in names]
     titles = [ARM_TITLES.get(inpainter.arm, inpainter.arm or "Model") for inpainter in inpainters]
-    count = Counter(titles)
     # Only the last part of a path is shown: the rest is the server's business.
-    unique = [t if count[t] == 1 else f"{t} ({_short(n)})" for t, n in zip(titles, names, strict=True)]
-    return [Contender(t, inpainter) for t, inpainter in zip(unique, inpainters, strict=True)]
+    titles = _told_apart(titles, [f" ({_short(name)})" for name in names])
+    titles = _told_apart(titles, [f" #{number}" for number, _ in enumerate(names, start=1)])
+    return [Contender(title, inpainter) for title, inpainter in zip(titles, inpainters, strict=True)]
+
+
+def _told_apart(titles: list[str], endings: list[str]) -> list[str]:
+    """Return the titles, those that occur more than once with their ending."""
+    count = Counter(titles)
+    return [title + (ending if count[title] > 1 else "") for title, ending in zip(titles, endings, strict=True)]
 
 
 def _short(name: str) -> str:
     if name in shipped_models():
         return name.partition("/")[0]
     path = Path(name)
-    return path.stem if path.suffix else path.name
+    if path.name == GENERATOR_FILE:
+        path = path.parent
+    return path.stem if path.suffix == ".safetensors" else path.name

@@ -90,58 +90,77 @@ CSS = """
 footer { display: none !important; }
 :focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 2px; }
 
-#header { padding: 0; }
-#header h1 { font-size: 1.7rem; font-weight: 700; letter-spacing: -0.02em; margin: 0.25rem 0 0.15rem; }
+#header h1 { font-size: 1.7rem; font-weight: 700; letter-spacing: -0.02em; margin: 0 0 0.15rem; }
 #header h1 span { font-weight: 400; color: var(--body-text-color-subdued); }
-#header p { max-width: 70ch; margin: 0; line-height: 1.5; color: var(--body-text-color-subdued); }
+#header p { max-width: 100ch; margin: 0; line-height: 1.5; color: var(--body-text-color-subdued); }
 
-#samples .grid-wrap { min-height: 0; max-height: 164px; padding: 6px; }
-#samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(64px, 1fr)) !important; gap: 6px; }
+/* Titles stand above pictures, not on them. */
+#samples > label, .picture > label {
+  position: static; border: 0; padding: 5px 8px; background: none; box-shadow: none; font-weight: 600;
+}
+#samples > label svg, .picture > label svg { display: none; }
+#samples > label > span, .picture > label > span { margin: 0; }
+
+#samples .gallery-container, #samples .grid-wrap, #samples .grid-container, #samples .gallery-item {
+  height: auto !important; min-height: 0 !important; grid-auto-rows: auto !important;
+}
+#samples .grid-wrap { max-height: 158px; padding: 0 8px 8px; }
+#samples .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(62px, 1fr)) !important; gap: 6px; padding: 0 !important;
+}
 #samples .caption-label { display: none; }
 #samples .thumbnail-item { aspect-ratio: 1; height: auto; }
 
 /* It would take the photograph away as well; the button Clear takes the hole alone. */
-#editor button[aria-label="Clear canvas"] { display: none; }
+#editor button[aria-label="Clear canvas"], #editor button[aria-label="Color"] { display: none; }
 
-.tools, .run { align-items: center; gap: 8px; }
-.tools > * { flex: 1 1 0; min-width: 68px !important; }
-#seed { padding: 0; border: 0; background: none; overflow: visible; }
-.tools > #seed { flex: 1.6 1 0; min-width: 104px !important; }
+.tools { display: grid !important; grid-template-columns: repeat(5, 1fr); gap: 8px; align-items: center; }
+.rules { grid-template-columns: repeat(5, 1fr) 1.7fr; }
+.tools > * { min-width: 0 !important; }
+.tools .form, .run .form, .below .form { border: 0; background: none; box-shadow: none; }
+#seed, #blind { padding: 0; border: 0; background: none; overflow: visible; }
 #seed label { display: flex; align-items: center; gap: 6px; }
 #seed label > span { margin: 0; font-size: var(--text-sm); }
-#seed input { padding: 3px 6px; min-width: 0; }
+#seed input { padding: 3px 6px; min-width: 0; background: var(--block-background-fill); }
+.run { align-items: center; gap: 12px; }
 .run > * { flex: 1 1 220px; min-width: 200px !important; }
-#blind { border: 0; background: none !important; padding: 0 4px; }
 
-.status { margin: 0; line-height: 1.45; padding: 2px 2px; color: var(--body-text-color-subdued); }
+.status { margin: 0; line-height: 1.45; color: var(--body-text-color-subdued); }
 .status.error { color: #b42318; font-weight: 600; }
 .dark .status.error { color: #ff9c91; }
 
 .panels { display: grid !important; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; }
 .panels > * { min-width: 0 !important; gap: 4px; }
-.picture .image-container, .picture .image-frame { aspect-ratio: 1; height: auto; width: 100%; }
+.picture .image-container { height: auto !important; }
+.picture .image-container > button { display: block; width: 100%; }
+.picture .image-frame { aspect-ratio: 1; width: 100%; height: auto; overflow: hidden; cursor: zoom-in; }
 .picture img { width: 100% !important; height: 100% !important; object-fit: contain; transition: transform 120ms; }
-.picture .image-frame { overflow: hidden; cursor: zoom-in; }
 .magnified .picture img { transform: scale(3); transform-origin: var(--at-x, 50%) var(--at-y, 50%); }
 .magnified .picture .image-frame { cursor: zoom-out; }
-.picture .empty { aspect-ratio: 1; height: auto !important; min-height: 0 !important; }
+.picture .empty { aspect-ratio: 1; height: auto !important; min-height: 0 !important; opacity: 0.4; }
 
-.numbers { padding: 0; }
-.numbers dl { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0; font-size: 0.82rem; }
+.numbers dl { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0 8px; font-size: 0.82rem; }
 .numbers dl > div { display: flex; gap: 5px; }
 .numbers dt { color: var(--body-text-color-subdued); }
 .numbers dd { margin: 0; font-variant-numeric: tabular-nums; font-weight: 600; }
 
-.below { align-items: center; }
-.below > * { min-width: 220px !important; flex: 1 1 220px; }
-.scale { display: flex; align-items: center; gap: 8px; font-size: 0.82rem; }
-.scale i { flex: 1; height: 12px; border-radius: 3px; min-width: 80px; }
+.below { align-items: center; gap: 12px; }
+.below > * { flex: 1 1 280px; min-width: 200px !important; }
+#show .wrap { flex-wrap: nowrap; }
+#show label { white-space: nowrap; padding: 5px 9px; font-size: 0.85rem; }
+.scale { display: flex; align-items: center; gap: 8px; font-size: 0.82rem; white-space: nowrap; }
+.scale i { flex: 1; height: 12px; border-radius: 3px; min-width: 60px; }
+#save button[aria-label="Remove this file"], #save .label-clear-button { display: none; }
 
 @media (max-width: 640px) {
   .gradio-container { padding: 8px !important; }
-  .panels { gap: 8px; }
   #header h1 { font-size: 1.4rem; }
-  .numbers dl { font-size: 0.75rem; gap: 1px 8px; }
+  #editor { height: 380px !important; }
+  .tools { grid-template-columns: repeat(5, 1fr); gap: 6px; }
+  .rules { grid-template-columns: repeat(3, 1fr); }
+  .tools button { padding-left: 2px; padding-right: 2px; }
+  .panels { gap: 8px; }
+  .numbers dl { font-size: 0.75rem; gap: 1px 8px; margin: 0 4px; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }
 """
@@ -175,6 +194,18 @@ HEAD = """
   document.addEventListener('drop', (event) => {
     if (give(event.dataTransfer?.files)) taken(event);
   }, true);
+
+  // The canvas measures its place once while it loads and misses later changes of the layout; this reminds it.
+  let reminders = 40;
+  const remind = setInterval(() => {
+    const canvas = document.querySelector('#editor canvas');
+    const place = canvas?.parentElement;
+    if (place && Math.abs(canvas.clientWidth - place.clientWidth) > 1) {
+      place.style.width = `${place.clientWidth - 1}px`;
+      setTimeout(() => { place.style.width = ''; }, 100);
+    }
+    if (--reminders === 0) clearInterval(remind);
+  }, 250);
 
   const frameAt = (event) => event.target.closest?.('.panels .picture img');
   const lookAt = (event) => {

@@ -21,7 +21,11 @@ CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-STARTS_WITHIN, PATIENCE = 120_000, 60_000  # milliseconds, on a loaded machine
+PATIENCE = 60_000  # milliseconds, on a loaded machine
+CANVAS_FITS = """() => {
+  const canvas = document.querySelector('#editor canvas');
+  return canvas && Math.abs(canvas.clientWidth - canvas.parentElement.clientWidth) < 2;
+}"""
 
 
 def free_port() -> int:
@@ -156,7 +160,9 @@ def visit(browser):
         )
         page.goto(address)
         page.wait_for_selector("#editor canvas")
-        page.wait_for_timeout(1000)  # the canvas takes the picture
+        page.wait_for_timeout(1000)  # the canvas takes the picture, and its place on the page
+        page.wait_for_function(CANVAS_FITS)
+        page.wait_for_timeout(500)
         return ComparePage(page)
 
     yield open_page

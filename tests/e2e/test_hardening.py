@@ -1,0 +1,89 @@
+"""The running server refuses what is not meant for it, and goes on."""
+
+import http.client
+import io
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+from PIL import Image
+
+
+def ask(url, data=None, **headers):
+    """Return status and body of an answer."""
+    request = urllib.request.Request(url, data=data, headers={name.replace("_", "-"): v for name, v in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def announce(address, path, length):
+    """Return the status of the answer to a request of which only the head is sent."""
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=60)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def form(content, name="photo.png"):
+    """Return body and type of an upload."""
+    head = f'--edge\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+    return head + content + b"\r\n--edge--\r\n", "multipart/form-data; boundary=edge"
+
+
+def test_a_foreign_page_and_a_foreign_name_are_refused(address):
+    assert ask(address, Origin="https://example.org")[0] == 403
+    body, kind = form(b"x")
+    assert ask(f"{address}gradio_api/upload", body, Content_Type=kind, Origin="null")[0] == 403
+    assert ask(address, Host="attacker.example")[0] == 421
+    assert ask(address, Origin=address.rstrip("/"))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "demo/app.py", "../../../../etc/passwd", "pyproject.toml"])
+def test_files_outside_the_cache_are_not_served(address, path):
+    for prefix in ("gradio_api/file=", "file=", "gradio_api/static/", "assets/"):
+        status, body = ask(address + prefix + urllib.request.quote(path, safe="/."))
+        assert status in (403, 404)
+        assert b"root:" not in body
+        assert b"import" not in body
+
+
+def test_a_file_too_large_is_refused_while_it_is_sent(address):
+    body, kind = form(bytes(4_500_000))
+    status, text = ask(f"{address}gradio_api/upload", body, Content_Type=kind)
+    assert status == 413, text
+    assert announce(address, "/gradio_api/queue/join", 6_000_000) == 413
+    assert ask(address)[0] == 200
+
+
+def test_an_upload_s_name_leads_nowhere(address):
+    content = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(content, format="PNG")
+    body, kind = form(content.getvalue(), "../../../../tmp/escaped.png")
+    status, text = ask(f"{address}gradio_api/upload", body, Content_Type=kind)
+    assert status == 200
+    (path,) = json.loads(text)
+    assert ".." not in path
+    assert "medfe-demo-" in path
+
+
+def test_no_function_is_offered_to_programs(address):
+    status, text = ask(f"{address}gradio_api/info")
+    assert status == 200
+    assert json.loads(text) == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def test_the_page_tells_an_upload_that_is_too_large_and_goes_on(visit, address):
+    compare = visit(address)
+    compare.upload_bytes(bytes(4_500_000), "large.png")
+    compare.page.get_by_text("size").first.wait_for()
+    compare.upload(Image.new("RGB", (40, 30), "teal"))
+    compare.wait_for_status("40×30")
