@@ -39,6 +39,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         NonFiniteLossError: if the loss is not finite; the last saved state stays.
     """
     folder = out / config.autoencoder.kind
+    commit()  # of the code that starts the run
     check_same_run(folder, config)
     state = load_state(folder)
     first_step = state["step"] if state else 0

@@ -1,5 +1,6 @@
 """The run folder: settings, resumable state, and weights ready for inference."""
 
+import functools
 import json
 import os
 import subprocess
@@ -104,8 +105,12 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+@functools.cache
 def commit() -> str:
-    """Return the commit of the source tree, with `+` where it was changed since; empty outside a checkout."""
+    """Return the commit of the source tree, with `+` where it was changed since; empty outside a checkout.
+
+    Found once a process, and asked for first when a run starts: what is committed while it runs is not its code.
+    """
     here = Path(__file__).parent
     try:
         found = subprocess.run(

@@ -81,6 +81,7 @@ class Run:
 
     def __init__(self, config: RunConfig, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
+        self.commit = commit()
         torch.manual_seed(config.seed)  # before the networks, whatever the arm
         generator = build_generator(config.generator)
         self.raw_critics = build_critics(config.generator)
@@ -157,7 +158,9 @@ class Run:
     def save(self, out: Path, step: int) -> None:
         """Write weights and then the state, once for all processes; a kill between the two is made good by going on."""
         if self.fabric.is_global_zero:
-            save_weights(out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step))
+            save_weights(
+                out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step, self.commit)
+            )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
@@ -201,10 +204,10 @@ def distributed_mean(fabric: Fabric) -> Mean:
     return mean
 
 
-def generator_metadata(config: RunConfig, step: int) -> dict[str, Any]:
+def generator_metadata(config: RunConfig, step: int, commit: str) -> dict[str, Any]:
     """Return what a generator's weight file says about itself."""
     return {
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
-        "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commit(),
+        "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commit,
     }  # fmt: skip
