@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from demo import comparison as runs
 from demo import holes, theme
 from demo.comparison import MASKED, TRUTH, Comparison
+from demo.features import Observer
 from demo.models import Contender
 from demo.pictures import VIEW_SIDE, Library, Picture, view_size
 from medfe.data.images import resize
@@ -126,13 +128,20 @@ class CompareTab:
             self.slider = gr.ImageSlider(
                 label="Slide", format="png", interactive=False, buttons=["fullscreen"], max_height=640, elem_id="slider"
             )
+        with gr.Accordion("What the features see", open=False, elem_id="features"):
+            gr.HTML(theme.FEATURES, padding=False)
+            self.look = gr.Button("Show the features of this run", size="sm", elem_id="look")
+            self.views = gr.Gallery(
+                label="Each feature beside its target", columns=4, height="auto", object_fit="contain", format="png",
+                interactive=False, allow_preview=False, buttons=[], visible=False, elem_id="views",
+            )  # fmt: skip
         with gr.Accordion("Save as PNG", open=False, elem_id="save"):
             self.save = gr.Button("Prepare the files", size="sm")
             self.files = gr.Files(label="Grid, pictures and mask at full size", interactive=False, visible=False)
 
     def _connect(self) -> None:
         shown = [self.truth, self.masked, *self.results, *self.numbers, self.show, self.scale, self.verdict]
-        closer = [self.left, self.right, self.slider, self.files]
+        closer = [self.left, self.right, self.slider, self.views, self.files]
         chosen = [self.picture, self.editor, self.result, self.status, *shown, *closer]
         drawn = [self.editor, self.rule, self.status]
         quick = {**_PRIVATE, "show_progress": "hidden"}
@@ -154,6 +163,10 @@ class CompareTab:
         )
         for side in (self.left, self.right):
             side.input(self.slide, [self.left, self.right, self.result], self.slider, **quick)
+        self.look.click(
+            self.look_inside, self.result, [self.views, self.status],
+            **_PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
+        )  # fmt: skip
         self.save.click(self.prepare, self.result, [self.files, self.status], **_PRIVATE)
 
     def choose(self, event: gr.SelectData) -> Updates:
@@ -188,6 +201,7 @@ class CompareTab:
             self.left: gr.Dropdown(choices=[], value=None),
             self.right: gr.Dropdown(choices=[], value=None),
             self.slider: None,
+            self.views: gr.Gallery(None, visible=False),
             self.files: gr.Files(None, visible=False),
         }
 
@@ -276,6 +290,7 @@ class CompareTab:
             self.left: gr.Dropdown(choices=titles, value=left),
             self.right: gr.Dropdown(choices=titles, value=right),
             self.slider: self.slide(left, right, result),
+            self.views: gr.Gallery(None, visible=False),
             self.files: gr.Files(None, visible=False),
         }
 
@@ -308,6 +323,31 @@ class CompareTab:
         if left not in pictures or right not in pictures:
             return None
         return runs.shown(pictures[left]), runs.shown(pictures[right])
+
+    @told
+    def look_inside(self, result: Comparison | None) -> Updates:
+        """Show the features of a run beside their targets."""
+        if result is None:
+            raise MedfeError("there is nothing to look into yet: fill the hole first")
+        if result.blind:
+            raise MedfeError("the features would tell which model is which: pick a result first")
+        picture, hole = Image.open(result.truth).convert("RGB"), np.asarray(Image.open(result.hole)) > 0
+        views: list[tuple[Image.Image, str]] = []
+        told: list[str] = []
+        for contender in self.contenders:
+            try:
+                pictures = self._observer(contender).views(picture, hole)
+            except MedfeError as error:
+                told.append(f"{contender.title}: {error}.")
+                continue
+            captions = [f"{contender.title}: {name.replace('_', ', ')}" for name in pictures._fields]
+            views += zip(pictures, captions, strict=True)
+        text = " ".join(told) or "Features are shown below, each beside its target."
+        return {self.views: gr.Gallery(views, visible=bool(views)), self.status: theme.status(text, error=bool(told))}
+
+    @functools.cache  # noqa: B019 - one object for the life of the server
+    def _observer(self, contender: Contender) -> Observer:
+        return Observer(contender)
 
     @told
     def prepare(self, result: Comparison | None) -> Updates:

@@ -12,6 +12,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -112,6 +113,8 @@ class Guard:
 
         try:
             await self.app(scope, counted, with_headers)
+        except ClientDisconnect:  # the visitor left: nobody to tell, nothing to report
+            pass
         except Exception:  # ours may arrive wrapped
             if not refused:
                 raise

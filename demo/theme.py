@@ -15,6 +15,12 @@ HEADER = """
 </header>
 """
 
+FEATURES = """
+<p class="status">While a model fills the hole, one of its features is to hold structure, the other texture. MEDFE was
+trained to match a shrunken picture with three channels of them, MEDFE+CAE to match the code of an auto-encoder with all
+channels. Here they are turned into pictures, by read-out or decoder, each beside its target.</p>
+"""
+
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -95,13 +101,14 @@ footer { display: none !important; }
 #header p { max-width: 100ch; margin: 0; line-height: 1.5; color: var(--body-text-color-subdued); }
 
 /* Titles stand above pictures, not on them. */
-#samples > label, .picture > label {
+#samples > label, #views > label, .picture > label {
   position: static; border: 0; padding: 5px 8px; background: none; box-shadow: none; font-weight: 600;
 }
-#samples > label svg, .picture > label svg { display: none; }
-#samples > label > span, .picture > label > span { margin: 0; }
+#samples > label svg, #views > label svg, .picture > label svg { display: none; }
+#samples > label > span, #views > label > span, .picture > label > span { margin: 0; }
 
-#samples .gallery-container, #samples .grid-wrap, #samples .grid-container, #samples .gallery-item {
+#samples :is(.gallery-container, .grid-wrap, .grid-container, .gallery-item),
+#views :is(.gallery-container, .grid-wrap, .grid-container, .gallery-item) {
   height: auto !important; min-height: 0 !important; grid-auto-rows: auto !important;
 }
 #samples .grid-wrap { max-height: 158px; padding: 0 8px 8px; }
@@ -144,6 +151,12 @@ footer { display: none !important; }
 .numbers dt { color: var(--body-text-color-subdued); }
 .numbers dd { margin: 0; font-variant-numeric: tabular-nums; font-weight: 600; }
 
+#views .grid-wrap { max-height: none; }
+#views .grid-container { padding: 0 !important; grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+#views .gallery-item, #views .thumbnail-item { height: auto; aspect-ratio: auto; }
+#views .thumbnail-item img { aspect-ratio: 1; image-rendering: pixelated; }
+#views .caption-label { position: static; max-width: none; white-space: normal; text-align: center; }
+
 .below { align-items: center; gap: 12px; }
 .below > * { flex: 1 1 280px; min-width: 200px !important; }
 #show .wrap { flex-wrap: nowrap; }
@@ -160,6 +173,8 @@ footer { display: none !important; }
   .rules { grid-template-columns: repeat(3, 1fr); }
   .tools button { padding-left: 2px; padding-right: 2px; }
   .panels { gap: 8px; }
+  #views .grid-wrap { max-height: none; }
+#views .grid-container { padding: 0 !important; grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .numbers dl { font-size: 0.75rem; gap: 1px 8px; margin: 0 4px; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }

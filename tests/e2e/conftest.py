@@ -96,7 +96,7 @@ class ComparePage:
 
     def stroke(self, *points):
         """Draw on the canvas; points are shares of the picture's width and height on the canvas, from its middle."""
-        box = self.page.locator("#editor canvas").last.bounding_box()
+        box = self.page.locator("#editor canvas").first.bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         side = min(box["width"], box["height"]) / 2
         (first, *others) = [(x + side * dx, y + side * dy) for dx, dy in points]

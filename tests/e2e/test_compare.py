@@ -78,6 +78,37 @@ def test_mistakes_are_told_on_the_page_and_the_next_try_works(visit, address):
     assert np.array_equal(hole, expected)
 
 
+def test_a_blind_comparison_names_the_models_after_the_choice_and_saves_exact_files(visit, address):
+    compare = visit(address, width=390, height=844, color_scheme="dark")
+    compare.page.click("#rule-centre")
+    compare.wait_for_status("25.0 %")
+    compare.page.wait_for_timeout(1000)
+    compare.page.check("#blind input")
+    compare.page.click("#fill")
+    compare.page.wait_for_selector("#verdict label")
+    before = compare.pictures()
+    assert list(before) == [*TITLES[:2], "Picture A", "Picture B"]
+    assert "MEDFE" not in compare.page.inner_text(".panels")
+    compare.page.get_by_label("Picture B").check()
+    compare.page.wait_for_selector(".numbers dl")
+    after = compare.pictures()
+    assert set(after) == set(TITLES)
+    assert np.array_equal(list(after.values()), list(before.values()))  # nothing moved
+    assert f"it is {list(after)[3]}" in compare.status()
+
+    compare.page.get_by_text("Difference to ground truth").click()
+    compare.page.wait_for_selector("#scale .scale")
+    assert compare.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    compare.page.get_by_text("Save as PNG").click()
+    compare.page.get_by_role("button", name="Prepare the files").click()
+    link = compare.page.locator("#save a[download]", has_text="").nth(3)
+    link.wait_for()
+    with compare.page.expect_download() as download:
+        link.click()
+    saved = np.asarray(Image.open(download.value.path()))
+    assert np.array_equal(saved, list(after.values())[2])
+
+
 def test_the_shipped_models_fill_a_portrait(visit, shipped_address):
     compare = visit(shipped_address)
     compare.page.click("#rule-centre")
