@@ -8,6 +8,7 @@ from starlette.websockets import WebSocketDisconnect
 from demo.guard import Guard, is_loopback
 
 ADDRESS = "http://127.0.0.1:7860"
+SOCKET = "ws://127.0.0.1:7860/socket"
 
 
 async def answer(request):
@@ -104,10 +105,10 @@ def test_answers_forbid_the_browser_to_load_from_elsewhere():
 
 
 def test_a_foreign_page_gets_no_websocket():
-    with client().websocket_connect("/socket", headers={"origin": ADDRESS}) as socket:
+    with client().websocket_connect(SOCKET, headers={"origin": ADDRESS}) as socket:
         assert socket.receive_text() == "hello"
     with (
         pytest.raises(WebSocketDisconnect),
-        client().websocket_connect("/socket", headers={"origin": "https://example.org"}),
+        client().websocket_connect(SOCKET, headers={"origin": "https://example.org"}),
     ):
         pytest.fail("it was let in")
