@@ -172,6 +172,7 @@ footer { display: none !important; }
   .tools { grid-template-columns: repeat(5, 1fr); gap: 6px; }
   .rules { grid-template-columns: repeat(3, 1fr); }
   .tools button { padding-left: 2px; padding-right: 2px; }
+  #show .wrap { flex-wrap: wrap; }
   .panels { gap: 8px; }
   #views .grid-wrap { max-height: none; }
 #views .grid-container { padding: 0 !important; grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
