@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from medfe import cli
+from medfe.commands.training import overrides
 from medfe.config import GeneratorConfig
 from medfe.models.generator import build_generator
 from medfe.weightfiles import load_weights, save_weights
@@ -216,7 +217,7 @@ def test_code_in_a_released_checkpoint_is_never_executed(medfe, tmp_path, files_
     (("a=1", "a=2"), {"a": 2}),
 ])  # fmt: skip
 def test_assignments_become_nested_settings(assignments, expected):
-    assert cli.overrides(assignments) == expected
+    assert overrides(assignments) == expected
 
 
 @pytest.mark.parametrize(("assignments", "complaint"), [

@@ -263,7 +263,8 @@ def test_vgg_and_its_losses_match():
     with torch.no_grad():
         features = vgg().features(image("image"), layers)
         features["max_3"] = nn.functional.max_pool2d(features["relu3_3"], 2)
-        both = [vgg().features(image(name), vgg().perceptual_layers + vgg().style_layers) for name in ("other", "image")]
+        wanted = vgg().perceptual_layers + vgg().style_layers
+        both = [vgg().features(image(name), wanted) for name in ("other", "image")]
     for name in names:
         check_feature(f"vgg16.{name}", features[name])
     check("loss.perceptual", perceptual_loss(*([x[layer] for layer in vgg().perceptual_layers] for x in both)))

@@ -1,0 +1,203 @@
+"""Training, and what becomes of finished runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from medfe.errors import MedfeError
+
+
+@dataclass
+class Launch:
+    """Where and how long a training runs."""
+
+    accelerator: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    devices: int = 1
+    """Devices (on a CPU: processes) of each machine."""
+    num_nodes: int = 1
+    """Machines."""
+    strategy: str = "auto"
+    """How devices work together: auto or ddp."""
+    max_minutes: float | None = None
+    """Stop cleanly after so many minutes; the same command goes on."""
+
+    def fabric(self, precision: str) -> Any:
+        """Return the launched Fabric."""
+        from medfe.training.loop import build_fabric
+
+        return build_fabric(
+            precision,
+            accelerator=self.accelerator,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            strategy=self.strategy,
+        )
+
+
+@dataclass
+class TrainAutoencoder:
+    """Train the auto-encoders whose codes are the targets of MEDFE+CAE."""
+
+    data: Path
+    """Folder of photographs."""
+    out: Path
+    """Folder that gets texture.safetensors and structure.safetensors."""
+    preset: str = "paper"
+    """Preset whose features the codes must match: paper, faces128, faces64, tiny."""
+    kind: Literal["texture", "structure", "both"] = "both"
+    """Which of the two."""
+    layout: Literal["folder", "celeba"] = "folder"
+    """celeba: img_align_celeba with list_eval_partition.txt."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Part of the folder."""
+    seed: int = 0
+    """Seed of weights, order and crops."""
+    max_steps: int | None = None
+    """Steps of the whole run, 32 images each."""
+    set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [NAME=VALUE …]")] = ()
+    """Any other setting of AutoencoderRunConfig, such as batch_size=16."""
+    dry_run: bool = False
+    """Print the settings and stop."""
+    launch: Annotated[Launch, arg(name="")] = field(default_factory=Launch)
+
+    def run(self) -> None:
+        """Train one or both."""
+        from medfe.config import AutoencoderKind, AutoencoderRunConfig
+
+        kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
+        for kind in kinds:
+            changes = overrides(self.set, {
+                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+            })  # fmt: skip
+            if self.max_steps is not None:
+                changes["max_steps"] = self.max_steps
+            config = AutoencoderRunConfig.create(self.preset, kind, **changes)
+            print(config.model_dump_json(indent=2))
+            if not self.dry_run:
+                from medfe.training.autoencoder import train_autoencoder
+
+                fabric = self.launch.fabric(config.precision)
+                done = train_autoencoder(config, self.out, fabric, max_minutes=self.launch.max_minutes)
+                print(f"{kind}: step {done} of {config.max_steps}, {self.out / kind}.safetensors")
+                if done < config.max_steps:
+                    return
+
+
+@dataclass
+class Train:
+    """Train a generator against one arm's intermediate ground truth."""
+
+    data: Path | None = None
+    """Folder of photographs."""
+    out: Path | None = None
+    """Run folder. If it holds a run with the same settings, that run goes on."""
+    resume: Path | None = None
+    """Run folder to go on with, with the settings saved there; the other settings are not looked at."""
+    preset: str = "paper"
+    """paper, faces128, faces64 or tiny."""
+    arm: str = "low_resolution"
+    """low_resolution, autoencoder, random_encoder, block_dct, none, or module:Class of your own target."""
+    autoencoders: Path | None = None
+    """Folder with texture.safetensors and structure.safetensors, for the arms that need them."""
+    layout: Literal["folder", "celeba"] = "folder"
+    """celeba: img_align_celeba with list_eval_partition.txt."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Part of the folder."""
+    seed: int = 0
+    """Seed of weights, order, masks and crops."""
+    max_steps: int | None = None
+    """Steps of the whole run."""
+    set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [NAME=VALUE …]")] = ()
+    """Any other setting of RunConfig, such as target.weight=8 or generator.head=tanh."""
+    dry_run: bool = False
+    """Check everything, print settings and sizes, and stop."""
+    launch: Annotated[Launch, arg(name="")] = field(default_factory=Launch)
+
+    def run(self) -> None:
+        """Train, or describe the run."""
+        from medfe.config import RunConfig
+
+        if self.resume is not None:
+            from medfe.training.checkpoint import load_config
+
+            out, config = self.resume, load_config(self.resume, RunConfig)
+        else:
+            if self.data is None or self.out is None:
+                raise MedfeError("train: --data DIR and --out RUN are needed, or --resume RUN")
+            out = self.out
+            changes = overrides(self.set, {
+                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+                "target": {"autoencoders": self.autoencoders},
+            })  # fmt: skip
+            if self.max_steps is not None:
+                changes["max_steps"] = self.max_steps
+            config = RunConfig.create(self.preset, self.arm, **changes)
+        print(config.model_dump_json(indent=2))
+        from medfe.training.generator import describe, train_generator
+
+        if self.dry_run:
+            print(describe(config))
+            return
+        fabric = self.launch.fabric(config.precision)
+        done = train_generator(config, out, fabric, max_minutes=self.launch.max_minutes)
+        print(f"step {done} of {config.max_steps}, {out / 'generator.safetensors'}")
+
+
+@dataclass
+class Export:
+    """Make a folder of weights to ship from finished runs: float16 files, a card, a picture."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders, one for each arm."""
+    out: Path
+    """Folder to write."""
+    data_note: str
+    """What the training photographs are, for the card."""
+    val: Path
+    """Folder of photographs that were not trained on, for the card's figures."""
+    autoencoders: Path | None = None
+    """Folder of the auto-encoders that an arm used."""
+
+    def run(self) -> None:
+        """Export."""
+        from medfe.export import export_weights
+
+        print(export_weights(self.runs, self.autoencoders, self.out, data=self.data_note, val=self.val))
+
+
+def overrides(assignments: tuple[str, ...], values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Put `a.b=value` into nested settings; values are read as JSON, or else as text.
+
+    Args:
+        assignments: what follows `--set`.
+        values: settings to change.
+
+    Raises:
+        MedfeError: if there is no `=`, or what has an option of its own or holds settings is given a value.
+    """
+    values = {} if values is None else values
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise MedfeError(f"--set {assignment}: expected NAME=VALUE")
+        *parents, name = path.strip().split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise MedfeError(f"--set {assignment}: {parent} is a value, it has no settings of its own")
+        if isinstance(place.get(name), dict):
+            raise MedfeError(f"--set {assignment}: {name} holds settings, expected {path.strip()}.NAME=VALUE")
+        if path.strip() in ("preset", "arm", "kind"):
+            raise MedfeError(f"--set {assignment}: expected --{path.strip()} {text}")
+        try:
+            place[name] = json.loads(text)
+        except ValueError:
+            place[name] = text
+    return values
