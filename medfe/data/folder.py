@@ -39,10 +39,14 @@ _log = logging.getLogger(__name__)
 
 
 def worker_init(worker: int) -> None:  # noqa: ARG001  # the signature that DataLoader asks for
-    """Keep a data loader's worker to its own core, and leave Ctrl-C to the main process."""
+    """Keep a data loader's worker to its own core, and leave Ctrl-C and the request to end to the main process.
+
+    A worker that ended by itself would raise an error in the main process amid whatever that does.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class TrainingSamples(Dataset[dict[str, Tensor]]):

@@ -89,12 +89,15 @@ class Training:
         while self.rows() < rows and self.process.exitcode is None:
             time.sleep(0.01)
 
+    def loaders(self):
+        """Process ids of its data loaders."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
     def send(self, number, *, to_all=False):
         """Send a signal, unless the process has ended; `to_all`: to its data loaders as well."""
         if self.process.exitcode is None:
-            own = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
-            others = [int(pid) for pid in Path(own).read_text().split()] if to_all else []
-            for pid in (*others, self.process.pid):
+            for pid in (*(self.loaders() if to_all else ()), self.process.pid):
                 os.kill(pid, number)
 
     def end(self):
@@ -116,6 +119,7 @@ def start():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OMP_NUM_THREADS", "1")
             process = context.Process(target=cli.main, args=(arguments,))
+            process._start_method = None  # or it would start its data loaders in this unusual way, too
             process.start()
         processes.append(process)
         return Training(process, folder)

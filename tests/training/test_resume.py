@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,17 +63,22 @@ def test_stopped_it_ends_cleanly_and_the_next_fifty_steps_are_identical(
 
 def test_killed_at_any_moments_it_ends_with_the_same_result(reference, start, arguments, tmp_path):
     rng = np.random.default_rng(0)
-    killed = 0
+    killed, loaders = 0, []
     for kill in range(6):
         run = start(arguments(tmp_path, workers=kill % 2), tmp_path)
         run.wait_for(run.rows() + int(rng.integers(0, 14)))
         run.process.join(rng.uniform(0, 0.1))
+        loaders += run.loaders()
         run.send(signal.SIGKILL)
         killed += run.end() == -signal.SIGKILL
     assert killed >= 3
     assert start(arguments(tmp_path), tmp_path).end() == 0
     same_run(tmp_path, reference)
     assert files(tmp_path) == files(reference)
+    limit = time.monotonic() + 60
+    while left := [pid for pid in loaders if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < limit, f"data loaders outlive the killed training: {left}"
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the data loaders in /proc")
@@ -80,6 +87,7 @@ def test_a_signal_to_the_data_loaders_too_stops_it_cleanly(start, arguments, tmp
     """What Ctrl-C does in a terminal, and a batch system at the end of its time."""
     run = start(arguments(tmp_path, workers=2), tmp_path)
     run.wait_for(3)
+    assert len(run.loaders()) == 2
     run.send(number, to_all=True)
     assert run.end() == 0
     assert torch.load(tmp_path / "state.ckpt", weights_only=True)["step"] == len(metrics(tmp_path)) < STEPS
