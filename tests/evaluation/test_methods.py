@@ -117,3 +117,32 @@ def test_two_methods_of_one_name_are_refused(run_folder, tmp_path):
         load_methods([str(run_folder), str(tmp_path / "other" / "untrained")])
     names = [one.name for one in load_methods([str(run_folder), f"copy={tmp_path / 'other' / 'untrained'}"])]
     assert names == ["untrained", "copy"]
+
+
+LAMA = '''
+import torch
+
+lama = torch.jit.load("big-lama.pt").eval()
+
+
+def inpaint(image, mask):  # N×3×H×W in [-1, 1]; N×1×H×W, 1 = hole
+    filled = lama((image + 1) / 2, mask)  # LaMa works in [0, 1]
+    return 2 * filled - 1
+'''
+
+
+class Whitening(torch.nn.Module):
+    """Takes and returns what LaMa's TorchScript does, and fills holes with white."""
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return image * (1 - mask) + mask
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_torchscript_network_in_01_is_a_method_in_ten_lines(own_module, tmp_path):
+    torch.jit.save(torch.jit.trace(Whitening(), (torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))), "big-lama.pt")
+    own_module("my_lama", LAMA)
+    (lama,) = load_methods(["lama=my_lama:inpaint"])
+    filled = lama(IMAGES, MASKS)
+    assert (filled[HOLES] == 255).all()
+    torch.testing.assert_close(filled[~HOLES], IMAGES[~HOLES])
