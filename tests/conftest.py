@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests that run side by side share the cores, and on a large machine more threads only slow small tensors. Torch reads it
-# when it is loaded, and so do the processes that tests start.
+# Tests that run side by side share the cores, and on a large machine more threads only slow small tensors. Torch reads
+# it when it is loaded, and so do the processes that tests start.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _THREADS = min(4, max(1, (os.cpu_count() or 1) // _WORKERS))
 os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))

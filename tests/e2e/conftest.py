@@ -2,10 +2,14 @@
 
 import contextlib
 import io
+import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,9 +40,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(*arguments):
-    """Run `python -m demo` and yield its address."""
+    """Run `python -m demo` and yield its address; it must write into its cache alone and clear that away at its end."""
     command = [sys.executable, "-m", "demo", "--port", str(free_port()), *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    temporary = Path(tempfile.mkdtemp())
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     try:
         lines = iter(process.stdout.readline, "")
         address = next((word for line in lines for word in line.split() if word.startswith("http://")), None)
@@ -47,6 +53,9 @@ def running(*arguments):
     finally:
         process.terminate()
         process.wait(30)
+        left = [path for path in temporary.rglob("*") if path.is_file() or path.name.startswith("medfe")]
+        shutil.rmtree(temporary)
+    assert left == []
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def test_two_methods_of_one_name_are_refused(run_folder, tmp_path):
     assert names == ["untrained", "copy"]
 
 
-LAMA = '''
+LAMA = """
 import torch
 
 lama = torch.jit.load("big-lama.pt").eval()
@@ -128,7 +128,7 @@ lama = torch.jit.load("big-lama.pt").eval()
 def inpaint(image, mask):  # N×3×H×W in [-1, 1]; N×1×H×W, 1 = hole
     filled = lama((image + 1) / 2, mask)  # LaMa works in [0, 1]
     return 2 * filled - 1
-'''
+"""
 
 
 class Whitening(torch.nn.Module):

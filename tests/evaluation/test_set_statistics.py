@@ -79,7 +79,7 @@ def test_kid_difference_covers_a_known_difference(name, record_property):
     truth = world.kids[0] - world.kids[1]
     covered = sum(kid_difference(*world.draw(rng), **world.labels).holds(truth) for _ in range(sims))
     coverage = covered / sims
-    record_property("coverage", coverage)
+    record_property("coverage", float(coverage))
     print(f"KID difference, {name}: 95 % interval covered {truth:.4g} in {100 * coverage:.1f} % of {sims}")
     assert 0.90 <= coverage <= 0.98
 
@@ -92,7 +92,7 @@ def test_intervals_of_realistic_size_cover(name, record_property):
     world = World(small.d, 4 * small.n, small.masks, shifts, scales, small.noise, small.originals)
     truth = world.kids[0] - world.kids[1]
     covered = sum(kid_difference(*world.draw(rng), **world.labels).holds(truth) for _ in range(sims))
-    record_property("coverage", covered / sims)
+    record_property("coverage", float(covered / sims))
     print(f"KID difference, {name}, n = {world.n}: covered {100 * covered / sims:.1f} % of {sims}")
     assert 0.90 <= covered / sims <= 0.98
 
@@ -135,7 +135,7 @@ def test_the_label_swap_test_rejects_a_true_null_as_often_as_it_says(record_prop
     for seed in range(sims):
         rejected += kid_label_swap_test(*world.draw(rng), **world.labels, seed=seed).p_value <= 0.05
     rate = rejected / sims
-    record_property("rejections", rate)
+    record_property("rejections", float(rate))
     print(f"label-swap test of KID, 999 permutations: rejected a true null in {100 * rate:.1f} % of {sims} at 5 %")
     assert 0.03 <= rate <= 0.07
 
@@ -143,7 +143,7 @@ def test_the_label_swap_test_rejects_a_true_null_as_often_as_it_says(record_prop
 def test_the_label_swap_test_finds_a_difference(record_property):
     rng, world = np.random.default_rng(7), World(d=8, n=40, shifts=(0.2, 0.5))
     found = sum(kid_label_swap_test(*world.draw(rng), seed=seed).p_value <= 0.05 for seed in range(100))
-    record_property("power", found / 100)
+    record_property("power", float(found / 100))
     print(f"label-swap test of KID: found a difference in {found} of 100")
     assert found >= 90
 

@@ -44,7 +44,7 @@ def test_the_paired_bootstrap_covers_a_known_difference(method, record_property)
         first, second, labels = photographs_with_masks(rng)
         covered += paired_bootstrap(first, second, labels, resamples=999, method=method, seed=seed).holds(0.1)
     coverage = covered / 600
-    record_property("coverage", coverage)
+    record_property("coverage", float(coverage))
     print(f"paired {method} bootstrap over photographs: 95 % interval covered {100 * coverage:.1f} % of 600")
     assert 0.90 <= coverage <= 0.98
 
@@ -55,7 +55,7 @@ def test_a_bootstrap_that_tears_photographs_apart_covers_too_little(record_prope
     for seed in range(200):
         first, second, _ = photographs_with_masks(rng)
         covered += paired_bootstrap(first, second, resamples=499, seed=seed).holds(0.1)
-    record_property("coverage", covered / 200)
+    record_property("coverage", float(covered / 200))
     print(f"bootstrap over single masks: 95 % interval covered {covered / 2:.1f} % of 200")
     assert covered / 200 < 0.88
 
@@ -130,7 +130,7 @@ def test_the_detectable_difference_is_found_with_the_stated_power(n, record_prop
     spread = rng.normal(size=n)
     effect = paired_t(spread, np.zeros(n)).detectable / spread.std(ddof=1)  # in standard deviations
     found = np.mean(stats.ttest_1samp(rng.normal(effect, 1, (20_000, n)), 0, axis=1).pvalue < 0.05)
-    record_property("power", found)
+    record_property("power", float(found))
     print(f"{n} seeds show {effect:.2f} standard deviations with power {found:.3f}")
     assert found == pytest.approx(0.8, abs=0.015)
 

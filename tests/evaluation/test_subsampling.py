@@ -33,8 +33,8 @@ def test_intervals_contain_their_estimate_and_cover_the_mean_distance(n, d, reco
     intervals = [frechet_interval(*draw(rng, n, d), subsamples=60, seed=seed) for seed in range(sims)]
     own = np.mean([result.holds(result.estimate) for result in intervals])
     coverage = np.mean([result.holds(mean) for result in intervals])
-    record_property("contains its estimate", own)
-    record_property("coverage", coverage)
+    record_property("contains its estimate", float(own))
+    record_property("coverage", float(coverage))
     print(
         f"Fréchet distance, {n} images of {d} dimensions: subsampling interval contains its own estimate in "
         f"{100 * own:.1f} %, covers the mean distance at this size in {100 * coverage:.1f} % of {sims}"
@@ -49,7 +49,7 @@ def test_a_bootstrap_would_miss_its_own_estimate(record_property):
         x, y = draw(rng, 60, 64)
         drawn = (frechet_distance(x[rng.integers(0, 60, 60)], y[rng.integers(0, 60, 60)]) for _ in range(100))
         missed += np.quantile(list(drawn), 0.025) > frechet_distance(x, y)
-    record_property("bootstrap missed", missed / sims)
+    record_property("bootstrap missed", float(missed / sims))
     print(f"bootstrap of a Fréchet distance: 95 % interval lay above its own estimate in {missed} of {sims}")
     assert missed >= 0.9 * sims
 
@@ -96,7 +96,7 @@ def test_paired_differences_cover_a_known_order(record_property):
         result = frechet_difference(x, y, y + 0.4, subsamples=60, seed=seed)
         right += result.high < 0
         wrong += result.low > 0
-    record_property("right", right / sims)
+    record_property("right", float(right / sims))
     print(f"difference of Fréchet distances: right order shown in {right}, wrong in {wrong} of {sims}")
     assert right >= 90
     assert wrong == 0
