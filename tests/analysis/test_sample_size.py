@@ -44,7 +44,7 @@ def test_extrapolation_is_right_on_average(record_property):
         limits.append(distance_by_sample_size(x, y, repeats=3, seed=seed)[1].limit)
         plain.append(frechet_distance(x, y))
     error = np.std(limits) / np.sqrt(60)
-    record_property("limit", np.mean(limits))
+    record_property("limit", float(np.mean(limits)))
     print(f"true {true:.3f}: extrapolated {np.mean(limits):.3f} ± {error:.3f}, from 300 images {np.mean(plain):.3f}")
     assert abs(np.mean(limits) - true) < 3 * error + 0.02 * true
     assert np.mean(plain) - true > 5 * error

@@ -151,7 +151,7 @@ def test_kid_of_a_set_with_originals_is_unbiased_only_without_pairs_of_one_photo
         own.append(kid(x, y, photographs=np.arange(30), reference_photographs=np.arange(30)))
         mixed.append(kid(x, y))
     standard_error = np.std(own) / 20
-    record_property("bias", {"pairs left out": np.mean(own), "pairs kept": np.mean(mixed), "se": standard_error})
+    record_property("bias", f"pairs left out {np.mean(own):.4g}, kept {np.mean(mixed):.4g}, se {standard_error:.4g}")
     print(f"truth 0: pairs left out {np.mean(own):.4f}, kept {np.mean(mixed):.4f}, standard error {standard_error:.4f}")
     assert abs(np.mean(own)) < 3 * standard_error
     assert np.mean(mixed) < -10 * standard_error

@@ -104,7 +104,7 @@ def test_the_interval_of_one_kid_covers_it(record_property):
         for _ in range(400):
             reference, output, _ = world.draw(rng)
             covered += kid_interval(reference, output, **world.labels).holds(world.kids[0])
-        record_property(f"coverage, {name}", covered / 400)
+        record_property(f"coverage, {name}", float(covered / 400))
         print(f"KID, {name}: 95 % interval covered {covered / 4:.1f} % of 400")
         assert 0.90 <= covered / 400 <= 0.99  # too wide where KID is next to 0 and no longer normal
 
