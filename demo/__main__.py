@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -55,17 +57,20 @@ class Demo:
             raise MedfeError(f"--max-upload-mb {self.max_upload_mb:g}: expected more than 0")
         users = () if self.auth_file is None else read_users(self.auth_file)
 
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is loaded
-        from demo.app import Server, build_app, make_cache, serve  # noqa: PLC0415 - slow, and errors come first
-        from demo.comparison import rehearse  # noqa: PLC0415
-        from demo.models import load_contenders  # noqa: PLC0415
+        from demo.models import load_contenders  # noqa: PLC0415 - slow, and errors come first
         from demo.pictures import Library  # noqa: PLC0415
 
-        contenders = load_contenders(self.models, self.device, self.shipped)
-        cache = make_cache()
-        app = build_app(contenders, Library(self.images), cache)
-        server = Server(self.host, self.port, users, self.max_upload_mb)
-        serve(app, server, warm_up=lambda: rehearse(contenders, cache))
+        contenders, library = load_contenders(self.models, self.device, self.shipped), Library(self.images)
+        # Uploads and results lie in a new folder that only this user can read; the app serves files from nowhere else.
+        with tempfile.TemporaryDirectory(prefix="medfe-demo-", ignore_cleanup_errors=True) as cache:
+            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
+            from demo.app import Server, build_app, serve  # noqa: PLC0415
+            from demo.comparison import rehearse  # noqa: PLC0415
+
+            app = build_app(contenders, library, Path(cache))
+            server = Server(self.host, self.port, users, self.max_upload_mb)
+            serve(app, server, warm_up=lambda: rehearse(contenders, Path(cache)))
 
 
 def read_users(path: Path) -> tuple[tuple[str, str], ...]:

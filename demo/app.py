@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +46,6 @@ def build_app(contenders: list[Contender], library: Library, cache: Path) -> gr.
         CompareTab(contenders, library, cache)
     # One at a time on the processors; the others see their place in the queue.
     return app.queue(api_open=False, max_size=64, default_concurrency_limit=4)
-
-
-def make_cache() -> Path:
-    """Return a new private folder for uploads and results, the only one the app serves files from; deleted at exit."""
-    cache = Path(tempfile.mkdtemp(prefix="medfe-demo-"))
-    atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(cache)
-    return cache
 
 
 def serve(app: gr.Blocks, server: Server, warm_up: Callable[[], object]) -> None:
