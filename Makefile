@@ -11,9 +11,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 demo: .venv/.demo
 	$(BIN)/python -m demo
 
-# A file of tests stays in one process: some of its tests share what is costly to make.
 test: .venv/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow --timeout 3600

@@ -89,4 +89,4 @@ def test_commit_is_empty_where_there_is_no_git(monkeypatch):
         raise FileNotFoundError("git")
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert commit() == ""
+    assert commit.__wrapped__() == ""
