@@ -1,0 +1,95 @@
+"""Connections to the database of votes: SQLite in the study's folder, or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from medfe.errors import MedfeError
+from medfe.preference.folder import DATABASE_FILE
+
+DATABASE_VARIABLE = "MEDFE_STUDY_DATABASE"
+BUSY_SECONDS = 20.0
+"""How long a writer waits for another."""
+_CONNECTIONS = 8
+
+
+def database_url(folder: Path, named: str | None) -> URL:
+    """Return where a study's votes are: the URL named, or SQLite in its folder.
+
+    Raises:
+        MedfeError: if it is the URL of no known database; its password is not repeated.
+    """
+    if not named:
+        return URL.create("sqlite+pysqlite", database=str(folder / DATABASE_FILE))
+    try:
+        url = make_url(named)
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        backend = "no URL"
+    if backend == "sqlite" and url.database:
+        return url.set(drivername="sqlite+pysqlite")
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    raise MedfeError(f"database: found {backend}, expected postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE")
+
+
+def connect(url: URL) -> Engine:
+    """Return an engine whose commits are durable and whose writers wait for each other.
+
+    Raises:
+        MedfeError: if the driver is not installed.
+    """
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=_CONNECTIONS, max_overflow=0)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        engine = create_engine(url, pool_size=_CONNECTIONS, max_overflow=0, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise MedfeError(f"database: needs the package {error.name}; install medfe[postgresql]") from None
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that is committed at the end; on SQLite no other writer runs meanwhile."""
+    with engine.connect().execution_options(medfe_writes=True) as connection, connection.begin():
+        yield connection
+
+
+def has_tables(connection: Connection) -> bool:
+    """Whether a database holds a study."""
+    return inspect(connection).has_table("study")
+
+
+def reason(error: DBAPIError) -> str:
+    """Return what a database says went wrong, on one line, without the statement and its values."""
+    return " ".join(str(error.orig).split())
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins no transactions of its own; see _begin_sqlite
+    for setting in (
+        "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {int(1000 * BUSY_SECONDS)}",
+    ):  # fmt: skip
+        connection.execute(f"PRAGMA {setting}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that begins as a reader and writes later may find another writer before it, and fail.
+    writes = connection.get_execution_options().get("medfe_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO on")
+    connection.commit()

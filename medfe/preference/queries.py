@@ -1,0 +1,55 @@
+"""Questions to the tables of votes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
+
+from medfe.preference.definition import Study
+from medfe.preference.plan import History
+from medfe.preference.tables import raters, trials, votes
+
+_has_vote = exists(select(votes.c.id).where(votes.c.trial == trials.c.id))
+
+
+def open_trials(rater: int) -> Select[Any]:
+    """Return the query of a rater's trials without an answer, the next one first."""
+    return select(trials).where(trials.c.rater == rater, ~_has_vote).order_by(trials.c.position)
+
+
+def answered_trials(rater: int) -> Select[Any]:
+    """Return the query of a rater's trials with an answer, the last one first."""
+    return select(trials).where(trials.c.rater == rater, _has_vote).order_by(trials.c.position.desc())
+
+
+def main_votes(connection: Connection) -> int:
+    """Return the number of answers to main trials."""
+    query = select(func.count()).select_from(votes.join(trials)).where(trials.c.kind == "main")
+    return int(connection.execute(query).scalar_one())
+
+
+def live_trials(connection: Connection, now: float) -> int:
+    """Return the number of main trials that are answered or may still be."""
+    query = select(func.count()).select_from(trials.join(raters)).where(trials.c.kind == "main", _live(now))
+    return int(connection.execute(query).scalar_one())
+
+
+def history(connection: Connection, study: Study, now: float) -> History:
+    """Return what earlier raters answered or may still answer."""
+    found = History.empty(len(study.items), len(study.pairs), len(study.catches))
+    place = {pair: index for index, pair in enumerate(study.pairs)}
+    late = case((2 * trials.c.position >= study.design.trials, 1), else_=-1)
+    keys = (trials.c.kind, trials.c.item, trials.c.left_method, trials.c.right_method)
+    query = select(*keys, func.count(), func.sum(late)).select_from(trials.join(raters)).where(_live(now))
+    for kind, item, left, right, count, lateness in connection.execute(query.group_by(*keys)):
+        if kind == "main":
+            found.counts[item, place[min(left, right), max(left, right)], int(left > right)] += count
+            found.lateness[item] += lateness
+        elif kind == "catch":
+            found.catch_sides[item] += count if left == 0 else -count
+    return found
+
+
+def _live(now: float) -> ColumnElement[bool]:
+    return or_(_has_vote, and_(raters.c.withdrawn.is_(None), raters.c.deadline > now))

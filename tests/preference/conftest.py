@@ -1,0 +1,163 @@
+"""Small studies, and both kinds of database to keep their votes in."""
+
+import contextlib
+import io
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medfe.preference.database import database_url
+from medfe.preference.definition import Design, Item, Study, StudyMethod
+from medfe.preference.folder import save_picture, save_study
+from medfe.preference.store import VoteStore
+
+
+def picture(seed, size=16):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """Return a function that writes a study of noise pictures and returns its folder and definition."""
+
+    def make(items=12, methods=2, folder="study", **design):
+        design = Design(**{"trials": 8, "catch_share": 0.125, "repeat_share": 0.125, "practice": 1, **design})
+        place, seeds = tmp_path / folder, itertools.count()
+
+        def item(name, fills):
+            digests = [save_picture(place, picture(next(seeds))) for _ in range(1 + fills)]
+            area = 0.05 + 0.1 * (next(seeds) % 4)
+            return Item(photograph=name, mask_area=area, area_bin=None, original=digests[0], fills=tuple(digests[1:]))
+
+        study = Study(
+            design=design,
+            methods=tuple(StudyMethod(name=f"method{n}", source=f"run{n}", digest=f"d{n}") for n in range(methods)),
+            items=tuple(item(f"{n}.jpg", methods) for n in range(items)),
+            catches=tuple(item(f"catch{n}.jpg", 1) for n in range(design.catches)),
+            practice=tuple(item(f"practice{n}.jpg", 1) for n in range(design.practice)),
+            image_size=16, masks="irregular", data="photographs", created="2026-01-01T00:00:00+00:00",
+        )  # fmt: skip
+        save_study(place, study)
+        return place, study
+
+    return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request, tmp_path):
+    """Return a function that returns the URL of a new, empty database."""
+    if request.param == "sqlite":
+        return lambda: database_url(tmp_path, f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite")
+    server = request.getfixturevalue("postgresql")
+    return lambda: database_url(tmp_path, server.new_database())
+
+
+@pytest.fixture
+def new_store(new_database, make_study):
+    """Return a function that makes a study with an empty store."""
+    opened = []
+
+    def make(clock=None, **design):
+        _, study = make_study(folder=uuid.uuid4().hex, **design)
+        store = VoteStore.create(new_database(), study)
+        store.clock = clock or store.clock
+        opened.append(store)
+        return store
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+class PostgresqlServer:
+    """Debian's server on loopback, with a cluster of its own."""
+
+    def __init__(self, programs, folder):
+        self.programs, self.folder = programs, folder
+        # The server refuses to run as root.
+        self.user = {}
+        if os.getuid() == 0:
+            self.user = {"user": "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"}
+            shutil.chown(folder, self.user["user"])
+        self.port = free_port()
+
+    def start(self):
+        data = self.folder / "data"
+        subprocess.run(
+            [self.programs / "initdb", "-D", data, "-A", "trust", "-U", "medfe", "-N"],
+            check=True, capture_output=True, cwd=self.folder, **self.user,
+        )  # fmt: skip
+        options = {"fsync": "off", "unix_socket_directories": "", "listen_addresses": "127.0.0.1", "port": self.port}
+        command = [self.programs / "postgres", "-D", data]
+        command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self.user)
+        deadline = time.monotonic() + 60
+        while not self.is_ready():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "the PostgreSQL server does not answer"
+            time.sleep(0.1)
+
+    def is_ready(self):
+        import psycopg
+
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url("postgres")):
+            return True
+        return False
+
+    def url(self, name):
+        return f"postgresql://medfe@127.0.0.1:{self.port}/{name}"
+
+    def new_database(self):
+        import psycopg
+
+        name = f"study_{uuid.uuid4().hex}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)  # ends open connections
+        self.process.wait(30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A running PostgreSQL server. Where it is not installed a test is skipped, but under CI=true it fails."""
+    found = shutil.which("initdb")
+    places = [Path(found).resolve().parent] if found else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    programs = next((place for place in places if (place / "initdb").exists() and (place / "postgres").exists()), None)
+    if programs is None:
+        message = "needs a PostgreSQL server: found no initdb and postgres; install postgresql"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    folder = Path(tempfile.mkdtemp(prefix="medfe-postgresql-"))
+    server = PostgresqlServer(programs, folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        if hasattr(server, "process"):
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
