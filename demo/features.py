@@ -10,19 +10,15 @@ from PIL import Image
 from torch import Tensor
 
 from demo.models import Contender
-from medfe.config import RunConfig
+from medfe.analysis.trained import load_target, structure_images
 from medfe.data.images import resize, to_pil, to_tensor
 from medfe.data.masks import Mask, mask_to_tensor
 from medfe.errors import MedfeError
 from medfe.inference import Inpainter, choose_window
 from medfe.models.branches import Features
-from medfe.targets import Target, build_target
+from medfe.targets import Target
 from medfe.targets.autoencoder import AutoencoderCode, RandomEncoder
-from medfe.targets.rtv_folder import smooth_photograph
-from medfe.training.checkpoint import CONFIG_FILE, load_config
-from medfe.weightfiles import load_weights
 
-_PREFIX = "target."
 _SIDE = 256  # all are shown at this size, so that 16×16 colours and a decoded picture can be compared
 
 
@@ -62,40 +58,18 @@ class Observer:
         image = to_tensor(square)[None].to(device)  # 1×3×S×S
         mask = mask_to_tensor(np.asarray(cover) > 0)[None].to(device)  # 1×1×S×S
         output = self.inpainter.generator(image, mask)
-        goals = self.target.goals(image, self._structure_image(square, image))
+        goals = self.target.goals(image, structure_images(image, self.target))
         pictures = _pictures(self.target, Features(output.structure, output.texture), goals)
         return Views(*(_enlarged(tensor) for tensor in pictures))
 
-    def _structure_image(self, square: Image.Image, image: Tensor) -> Tensor:
-        config = self.target.config
-        if not self.target.uses_structure_image or config.structure_image != "rtv":
-            return image
-        return to_tensor(smooth_photograph(np.asarray(square), config.rtv))[None].to(image)
-
 
 def _load_target(inpainter: Inpainter) -> Target:
-    config, path = inpainter.target_config, inpainter.source
-    if path is None:
-        raise MedfeError("the model has no weight file, which its target would be read from")
-    if config.arm in ("autoencoder", "random_encoder"):
-        folder = path.parent
-        if (folder / CONFIG_FILE).is_file():  # a run folder: its settings say where the auto-encoders are
-            folder = load_config(folder, RunConfig).target.autoencoders or folder
-        config = config.replace(autoencoders=folder)
-    target = build_target(config, inpainter.generator.config)
+    target = load_target(inpainter)
     if type(target).picture is Target.picture and not isinstance(target, AutoencoderCode):
-        raise MedfeError(f"arm {config.arm} has no target that could be shown")
+        raise MedfeError(f"arm {target.config.arm} has no target that could be shown")
     if isinstance(target, RandomEncoder):
-        raise MedfeError(f"the decoders of arm {config.arm} are as random as its encoders")
-    # What is trained together with the generator lies in its file; frozen encoders have files of their own.
-    tensors = load_weights(path, "generator").tensors
-    own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
-    trained = {name for name, parameter in target.named_parameters() if parameter.requires_grad}
-    if trained - own.keys():
-        missing = ", ".join(sorted(trained - own.keys()))
-        raise MedfeError(f"its weight file holds no {missing}, the trained part of its target")
-    target.load_state_dict(own, strict=False)
-    return target.eval().requires_grad_(False).to(inpainter.device)
+        raise MedfeError(f"the decoders of arm {target.config.arm} are as random as its encoders")
+    return target
 
 
 def _pictures(target: Target, features: Features, goals: Features) -> list[Tensor]:
