@@ -36,16 +36,24 @@ def save_picture(folder: Path, content: bytes) -> str:
     return digest
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds a study.
+
+    Raises:
+        MedfeError: if it does.
+    """
+    if (folder / STUDY_FILE).exists():
+        raise MedfeError(f"{folder}: holds a study already, and a study never changes; give another folder")
+
+
 def save_study(folder: Path, study: Study) -> None:
     """Write the definition; pictures must be on disk already.
 
     Raises:
         MedfeError: if the folder holds a study, or cannot be written.
     """
-    path = folder / STUDY_FILE
-    if path.exists():
-        raise MedfeError(f"{path}: there is a study already, and a study never changes; give another folder")
-    write_durably(path, (study.model_dump_json(indent=2) + "\n").encode())
+    check_new(folder)
+    write_durably(folder / STUDY_FILE, (study.model_dump_json(indent=2) + "\n").encode())
 
 
 def load_study(folder: Path, *, verify: bool = False) -> Study:

@@ -1,0 +1,386 @@
+'use strict';
+
+const STORED = 'medfe-study';
+const ZOOM = 3;
+const STEP = 10; // percent of the picture that an arrow moves
+const SETTLE = 250; // milliseconds in which a second press of a key cannot answer the next trial
+
+const find = (id) => document.getElementById(id);
+const answers = [...document.querySelectorAll('#answers button')];
+const randomName = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+let study = null;
+let session = restore(); // {token, practised}
+let current = null; // {trial, kind: 'practice' | 'trial' | 'correction', number}
+let pending = null; // the answer on its way; sent again as it is
+let busy = false;
+let zoomed = false;
+let everZoomed = false;
+const watch = { since: null, spent: 0 };
+
+// What stays on the device
+
+function restore() {
+  try {
+    const stored = JSON.parse(localStorage.getItem(STORED));
+    return stored && typeof stored.token === 'string' ? stored : null;
+  } catch {
+    return null;
+  }
+}
+
+function keep(value) {
+  session = value;
+  try {
+    if (value) localStorage.setItem(STORED, JSON.stringify(value));
+    else localStorage.removeItem(STORED);
+  } catch { /* a browser that keeps nothing can still finish in one sitting */ }
+}
+
+// The server
+
+class Refused extends Error {
+  constructor(message, why) {
+    super(message);
+    this.why = why;
+  }
+}
+
+async function ask(path, body) {
+  const options = { headers: {} };
+  if (session) options.headers.Authorization = `Bearer ${session.token}`;
+  if (body !== undefined) {
+    options.method = 'POST';
+    options.headers['Content-Type'] = 'application/json';
+    options.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(`api/${path}`, options);
+  } catch {
+    throw new Refused('The study cannot be reached.', 'network');
+  }
+  const content = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(content.error || 'The study has a fault.', content.why || 'fault');
+  return content;
+}
+
+// Time that the pictures are seen
+
+function startWatch() {
+  if (watch.since === null) watch.since = performance.now();
+}
+
+function stopWatch() {
+  if (watch.since !== null) watch.spent += performance.now() - watch.since;
+  watch.since = null;
+}
+
+function seen() {
+  return watch.spent + (watch.since === null ? 0 : performance.now() - watch.since);
+}
+
+// What is on the screen
+
+function show(id) {
+  for (const section of document.querySelectorAll('main > section')) section.hidden = section.id !== id;
+}
+
+function tell(text, kind = '') {
+  find('status').textContent = text;
+  find('status').className = kind;
+}
+
+function notice(headline, message, button = '', action = null, leave = false) {
+  stopWatch();
+  find('headline').textContent = headline;
+  find('message').textContent = message;
+  find('resume').textContent = button;
+  find('resume').hidden = !action;
+  find('resume').onclick = action;
+  find('leave').hidden = !leave;
+  show('notice');
+  if (action) find('resume').focus();
+}
+
+function offer(text, action) {
+  const button = find('proceed');
+  button.textContent = text;
+  button.hidden = !action;
+  button.onclick = action;
+  if (action) button.focus();
+}
+
+function setZoom(on, x = 50, y = 50) {
+  zoomed = on;
+  everZoomed ||= on;
+  const pictures = find('pictures');
+  pictures.classList.toggle('zoomed', on);
+  pictures.style.setProperty('--zoom', on ? ZOOM : 1);
+  lookAt(x, y);
+  find('zoom').setAttribute('aria-pressed', on);
+}
+
+function lookAt(x, y) {
+  const inside = (value) => Math.min(100, Math.max(0, value));
+  Object.assign(find('pictures').dataset, { x: inside(x), y: inside(y) });
+  find('pictures').style.setProperty('--x', `${inside(x)}%`);
+  find('pictures').style.setProperty('--y', `${inside(y)}%`);
+}
+
+function move(dx, dy) {
+  const { x, y } = find('pictures').dataset;
+  lookAt(Number(x) + dx, Number(y) + dy);
+}
+
+function enable(on) {
+  busy = !on;
+  for (const button of [...answers, find('pause'), find('back'), find('withdraw')]) button.disabled = !on;
+  if (on) find('back').disabled = current.kind === 'practice' || (current.kind === 'trial' && current.position === 0);
+}
+
+async function present(content, next) {
+  const pictures = find('pictures');
+  enable(false);
+  offer('', null);
+  pictures.classList.add('waiting');
+  document.querySelectorAll('.is-right').forEach((figure) => figure.classList.remove('is-right'));
+  setZoom(false);
+  everZoomed = false;
+  const sides = study.shows_original ? ['original', 'left', 'right'] : ['left', 'right'];
+  await Promise.all(sides.map((side) => {
+    const image = find(side).querySelector('img');
+    image.src = content[side];
+    return image.decode();
+  }));
+  current = { ...next, trial: content.trial, position: content.position };
+  find('label').textContent = current.kind === 'practice'
+    ? `Practice ${current.number + 1} of ${study.practice}: one of the two is the photograph itself`
+    : current.kind === 'correction' ? 'Your last answer: choose again' : `${content.position + 1} of ${content.total}`;
+  find('back').lastChild.textContent = current.kind === 'correction' ? 'Keep it' : 'Change last';
+  if (current.kind === 'trial') progress(content.position, content.total);
+  show('trial');
+  pictures.classList.remove('waiting'); // all at once
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  watch.spent = 0;
+  watch.since = null;
+  startWatch();
+  enable(true);
+  document.body.dataset.ready = `${current.kind} ${current.kind === 'practice' ? current.number : current.position}`;
+}
+
+function progress(done, total) {
+  find('bar').value = total ? done / total : 0;
+  find('count').textContent = `${done} of ${total} answered`;
+}
+
+// The course of a session
+
+async function guarded(action) {
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    failed(error, () => guarded(action));
+  }
+}
+
+function failed(error, again) {
+  const { why, message } = error;
+  if (why === 'token') {
+    keep(null);
+    welcome();
+  } else if (why === 'withdrawn') {
+    keep(null);
+    notice('You have withdrawn', 'Your answers have been deleted. You can close this page.');
+  } else if (why === 'expired') {
+    notice('This session is over', message);
+  } else if (why === 'complete') {
+    notice('The study is complete', message);
+  } else if (why === 'answered' || why === 'not shown') {
+    guarded(advance); // another window of this browser was faster
+  } else {
+    notice('That did not work', message, 'Try again', again);
+  }
+}
+
+function welcome() {
+  document.title = study.title;
+  find('title').textContent = study.title;
+  find('instructions').textContent = study.instructions;
+  find('task').textContent = `You will be asked ${study.trials} times: “${study.question}”` +
+    (study.practice ? ` Before that there are ${study.practice} for practice.` : '');
+  find('consent').textContent = study.consent;
+  show('welcome');
+  find('agree').focus();
+}
+
+async function advance() {
+  if (session.practised < study.practice) {
+    const number = session.practised;
+    await present(await ask(`practice/${number}`), { kind: 'practice', number });
+    find('bar').value = 0;
+    find('count').textContent = '';
+    return;
+  }
+  const content = await ask('next');
+  if (content.finished) {
+    document.body.dataset.ready = 'finished';
+    notice('Finished. Thank you!', 'All your answers are saved. You can close this page.', '', null, true);
+    return;
+  }
+  await present(content, { kind: 'trial' });
+}
+
+async function answer(choice) {
+  if (busy || !current || seen() < SETTLE) return;
+  stopWatch();
+  enable(false);
+  if (current.kind === 'practice') {
+    await guarded(() => answerPractice(choice));
+    return;
+  }
+  const body = { trial: current.trial, request: randomName(), choice };
+  if (current.kind === 'trial') {
+    Object.assign(body, {
+      milliseconds: Math.round(seen()), width: innerWidth, height: innerHeight, pixel_ratio: devicePixelRatio,
+      zoomed: everZoomed,
+    });
+  }
+  pending = { path: current.kind === 'trial' ? 'vote' : 'correct', body };
+  await send();
+}
+
+async function send() {
+  tell('Saving …');
+  offer('', null);
+  let saved;
+  try {
+    saved = await ask(pending.path, pending.body);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (['network', 'database', 'fault'].includes(error.why)) {
+      tell(error.message.startsWith('Not saved') ? error.message : `Not saved. ${error.message}`, 'error');
+      offer('Try again', send);
+    } else {
+      failed(error);
+    }
+    return;
+  }
+  pending = null;
+  progress(saved.answered, saved.total);
+  tell('Saved');
+  await guarded(advance);
+}
+
+async function answerPractice(choice) {
+  const { photograph, correct } = await ask(`practice/${current.number}`, { choice });
+  find(photograph).classList.add('is-right');
+  tell(`${correct ? 'Yes' : 'No'}: the photograph is on the ${photograph}.`, correct ? 'right' : '');
+  const last = current.number + 1 === study.practice;
+  keep({ ...session, practised: current.number + 1 });
+  offer(last ? 'Begin' : 'Next', () => {
+    tell('');
+    guarded(advance);
+  });
+}
+
+function pause() {
+  if (busy) return;
+  notice('Paused', 'Your answers so far are saved. You can close this page and go on later in this browser.', 'Go on', () => {
+    show('trial');
+    startWatch();
+  }, true);
+}
+
+async function begin() {
+  find('agree').disabled = true;
+  await guarded(async () => {
+    const { token } = await ask('join', { consent_version: study.consent_version });
+    keep({ token, practised: 0 });
+    await advance();
+  });
+  find('agree').disabled = false;
+}
+
+async function start() {
+  study = await ask('study');
+  find('question').textContent = study.question;
+  find('pictures').classList.toggle('with-original', study.shows_original);
+  find('original').hidden = !study.shows_original;
+  answers.forEach((button, place) => { button.querySelector('span').textContent = study.answers[place]; });
+  document.title = study.title;
+  if (!session) {
+    welcome();
+    return;
+  }
+  const { answered, total, expired } = await ask('progress');
+  if (answered === total || expired) {
+    await advance();
+    return;
+  }
+  const where = answered ? `You have answered ${answered} of ${total}.` : 'You have not begun yet.';
+  notice('Welcome back', where, 'Go on', () => guarded(advance), true);
+}
+
+// Keys and pointers
+
+const KEYS = {
+  1: () => answer('left'), 2: () => answer('right'), 0: () => answer('tie'),
+  z: () => setZoom(!zoomed), p: pause, b: () => find('back').click(),
+  ArrowLeft: () => move(-STEP, 0), ArrowRight: () => move(STEP, 0), ArrowUp: () => move(0, -STEP), ArrowDown: () => move(0, STEP),
+};
+
+document.addEventListener('keydown', (event) => {
+  if (find('trial').hidden || find('confirm').open || event.ctrlKey || event.metaKey || event.altKey) return;
+  const arrow = event.key.startsWith('Arrow');
+  const action = KEYS[arrow ? event.key : event.key.toLowerCase()];
+  if (!action || (event.repeat && !arrow) || (arrow && !zoomed)) return;
+  event.preventDefault();
+  action();
+});
+
+find('pictures').addEventListener('pointermove', (event) => {
+  if (zoomed) lookAt(...place(event));
+});
+find('pictures').addEventListener('click', (event) => {
+  if (event.target.closest('.frame')) setZoom(!zoomed, ...place(event));
+});
+
+function place(event) {
+  const frame = (event.target.closest('.frame') || find('left').firstElementChild).getBoundingClientRect();
+  return [100 * (event.clientX - frame.left) / frame.width, 100 * (event.clientY - frame.top) / frame.height];
+}
+
+for (const button of answers) {
+  button.addEventListener('click', () => {
+    button.blur(); // Enter goes to what comes next
+    answer(button.dataset.choice);
+  });
+}
+find('zoom').addEventListener('click', () => setZoom(!zoomed));
+find('pause').addEventListener('click', pause);
+find('back').addEventListener('click', () => {
+  if (busy) return;
+  tell('');
+  if (current.kind === 'correction') guarded(advance);
+  else guarded(async () => present(await ask('last'), { kind: 'correction' }));
+});
+for (const id of ['withdraw', 'leave']) find(id).addEventListener('click', () => find('confirm').showModal());
+find('keep').addEventListener('click', () => find('confirm').close());
+find('delete').addEventListener('click', () => {
+  find('confirm').close();
+  guarded(async () => {
+    await ask('withdraw', {});
+    failed(new Refused('', 'withdrawn'));
+  });
+});
+find('agree').addEventListener('click', begin);
+document.addEventListener('visibilitychange', () => {
+  if (find('trial').hidden || busy) return;
+  if (document.hidden) stopWatch();
+  else startWatch();
+});
+
+guarded(start);

@@ -1,0 +1,155 @@
+"""Blind preference studies."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import OmitSubcommandPrefixes, subcommand
+
+from medfe.errors import MedfeError
+
+
+@dataclass
+class Create:
+    """Fill the holes with every method and freeze a study."""
+
+    methods: tuple[str, ...]
+    """Methods to compare, as for evaluate; the first two are the primary pair."""
+    data: Path
+    """Folder of photographs."""
+    n: int
+    """Number of pictures; catch and practice trials take some more photographs."""
+    out: Path
+    """Folder of the study."""
+    masks: str = "irregular"
+    """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
+    question: Literal["closer", "real"] = "closer"
+    """closer: which is closer to the original, which is shown. real: which looks more real, without the original."""
+    trials: int = 40
+    """Trials a rater, catch trials and repeats among them."""
+    target_votes: int = 210
+    """Answers after which nobody new is let in and results are shown; see power."""
+    catch_share: float = 0.1
+    """Share of catch trials: the photograph itself against a visibly bad filling."""
+    repeat_share: float = 0.1
+    """Share of trials that come again with sides swapped."""
+    practice: int = 4
+    """Practice trials, with feedback."""
+    max_catch_failures: float = 0.25
+    """Raters who fail more than this share of their catch trials are left out of the primary result."""
+    session_hours: float = 24.0
+    """Hours from joining until a rater's open trials fall to others."""
+    title: str | None = None
+    """Heading of the page."""
+    instructions: Path | None = None
+    """Text file: what raters read before they begin."""
+    consent: Path | None = None
+    """Text file: what raters agree to; give a --consent-version with it."""
+    consent_version: str = "1"
+    """Version of the consent, kept with every rater."""
+    image_size: int | None = None
+    """Side of the pictures, pixels; default: the models' own, or 256 where no method has one."""
+    hole: Literal["white", "black"] = "white"
+    """Colour of the hole in mask files."""
+    resize_masks: bool = False
+    """Resize mask files of another size instead of refusing them."""
+    seed: int = 0
+    """Seed of masks and of the choice of photographs."""
+    device: str | None = None
+    """cpu, cuda or mps; default: the best there is."""
+    database: str | None = None
+    """postgresql://USER:PASSWORD@HOST/NAME; default: MEDFE_STUDY_DATABASE if set, else SQLite in the folder."""
+
+    def run(self) -> None:
+        """Make the study."""
+        from medfe.config import parse
+        from medfe.preference.definition import Design
+
+        names = (
+            "question", "trials", "target_votes", "catch_share", "repeat_share", "practice", "max_catch_failures",
+            "session_hours", "consent_version", "seed",
+        )  # fmt: skip
+        values = {name: getattr(self, name) for name in names}
+        texts = {name: getattr(self, name) for name in ("instructions", "consent")}
+        values |= {name: _text(name, path) for name, path in texts.items() if path is not None}
+        design = parse(Design, values if self.title is None else {**values, "title": self.title})
+
+        from medfe.preference.study import Pictures, create_study
+
+        pictures = Pictures(
+            self.methods, self.data, self.masks, self.n, self.image_size, self.hole, self.resize_masks, self.device
+        )
+        study = create_study(pictures, design, self.out, _database(self.database))
+        raters = -(-design.target_votes // design.main_trials)
+        print(
+            f"{self.out}: {len(study.items)} pictures, {len(study.methods)} methods; {design.target_votes} answers are "
+            f"{raters} raters of {design.main_trials} trials, {design.catches} catch trials and {design.repeats} "
+            f"repeats each; python -m demo --study {self.out}"
+        )
+
+
+@dataclass
+class Power:
+    """Print how many votes show a share of wins (exact binomial test)."""
+
+    share: float = 0.6
+    """True share of wins without ties that the study should show."""
+    power: float = 0.8
+    """Probability to show it."""
+    alpha: float = 0.05
+    """Level of the test, two-sided."""
+    design_effect: float | None = None
+    """Variance of the share over that of independent votes; default: from the four settings below."""
+    votes_a_rater: float = 1.0
+    """Votes of each rater."""
+    votes_an_image: float = 1.0
+    """Votes on each image."""
+    rater_icc: float = 0.0
+    """Correlation of two votes of one rater."""
+    image_icc: float = 0.0
+    """Correlation of two votes on one image."""
+    ties: float = 0.0
+    """Share of ties to expect, which come on top."""
+
+    def run(self) -> None:
+        """Print the number of votes."""
+        import math
+
+        from medfe.preference.power import design_effect, votes_needed
+
+        if not 0 <= self.ties < 1:
+            raise MedfeError(f"ties: found {self.ties:g}, expected 0 to less than 1")
+        effect = self.design_effect
+        if effect is None:
+            effect = design_effect(self.votes_a_rater, self.votes_an_image, self.rater_icc, self.image_icc)
+        size = votes_needed(self.share, self.power, self.alpha, effect)
+        print(f"share of wins      {self.share:g} against 0.5, two-sided level {self.alpha:g}")
+        print(f"independent votes  {size.independent} for power {self.power:g} (exact binomial: {size.power:.3f})")
+        print(f"design effect      {effect:.3g}")
+        print(f"votes              {size.votes} without ties")
+        print(f"target votes       {math.ceil(round(size.votes / (1 - self.ties), 9))} with {self.ties:.0%} ties")
+
+
+@dataclass
+class Study:
+    """Let people decide, blind: make a study, plan its size, analyse and keep its votes."""
+
+    command: OmitSubcommandPrefixes[Annotated[Create, subcommand("create")] | Annotated[Power, subcommand("power")]]
+
+    def run(self) -> None:
+        """Run the subcommand."""
+        self.command.run()
+
+
+def _database(named: str | None) -> str | None:
+    return named or os.environ.get("MEDFE_STUDY_DATABASE")
+
+
+def _text(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedfeError(f"--{name} {path}: cannot be read ({error})") from None
