@@ -12,6 +12,7 @@ import tyro
 
 from medfe.commands.measuring import Benchmark, Evaluate
 from medfe.commands.pictures import ImportPublished, Inpaint, Rtv
+from medfe.commands.study import Study
 from medfe.commands.training import Export, Train, TrainAutoencoder
 from medfe.errors import MedfeError
 
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "inpaint": Inpaint,
     "evaluate": Evaluate,
     "rtv": Rtv,
+    "study": Study,
     "benchmark": Benchmark,
     "import-published": ImportPublished,
     "export": Export,
