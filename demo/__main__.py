@@ -40,6 +40,10 @@ class Demo:
     """Let everyone in who reaches the address."""
     max_upload_mb: float = 20.0
     """Largest file a visitor may send, MB."""
+    study: Path | None = None
+    """Serve the page of this study (see medfe study create), and nothing else."""
+    database: str | None = None
+    """Database of the study's votes; default: MEDFE_STUDY_DATABASE if set, else SQLite in its folder."""
 
     def run(self) -> None:
         """Check the settings, load models and pictures, and serve.
@@ -55,6 +59,9 @@ class Demo:
             raise MedfeError(f"--port {self.port}: expected 1 to 65535")
         if not self.max_upload_mb > 0:
             raise MedfeError(f"--max-upload-mb {self.max_upload_mb:g}: expected more than 0")
+        if self.study is not None:
+            self._serve_study(self.study)
+            return
         users = () if self.auth_file is None else read_users(self.auth_file)
 
         from demo.models import load_contenders  # noqa: PLC0415 - slow, and errors come first
@@ -71,6 +78,13 @@ class Demo:
             app = build_app(contenders, library, Path(cache))
             server = Server(self.host, self.port, users, self.max_upload_mb)
             serve(app, server, warm_up=lambda: rehearse(contenders, Path(cache)))
+
+    def _serve_study(self, folder: Path) -> None:
+        if self.auth_file is not None:
+            raise MedfeError("--study and --auth-file: found both; raters need no password, expected --no-auth")
+        from demo.label import serve_study  # noqa: PLC0415
+
+        serve_study(folder, self.host, self.port, self.database or os.environ.get("MEDFE_STUDY_DATABASE"))
 
 
 def read_users(path: Path) -> tuple[tuple[str, str], ...]:
