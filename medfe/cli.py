@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 
+from medfe.commands.experiments import Reproduce
 from medfe.commands.measuring import Benchmark, Evaluate
 from medfe.commands.pictures import ImportPublished, Inpaint, Rtv
 from medfe.commands.study import Study
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "rtv": Rtv,
     "study": Study,
+    "reproduce": Reproduce,
     "benchmark": Benchmark,
     "import-published": ImportPublished,
     "export": Export,

@@ -1,0 +1,218 @@
+"""The registered experiments. What they ask, and what counts as an answer, stands in notebooks/results/plan.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from medfe.errors import MedfeError
+from medfe.experiments.comparison import Comparison
+from medfe.experiments.entry import Contrast, Entry, Experiment
+from medfe.experiments.measurement import Evaluation
+from medfe.experiments.trainings import AutoencoderPair, GeneratorRun
+
+FACES = Evaluation("utkface/test", channels="utkface/val")
+KID, FRECHET = "kid_efficientnet_lite2", "fd_efficientnet_lite2"
+_SMALLER = {"save_every": 250}
+
+
+def pair(preset: str, seed: int, photographs: str, held_out: str, **changes: Any) -> AutoencoderPair:
+    """Return the pair of auto-encoders of a preset, a data set and a seed."""
+    domain = photographs.partition("/")[0]
+    return AutoencoderPair(
+        name=f"autoencoders_seed{seed}", folder=f"{preset}_{domain}/autoencoders_seed{seed}", arm="autoencoders",
+        seed=seed, preset=preset, photographs=photographs, held_out=held_out, changes=changes,
+    )  # fmt: skip
+
+
+def training(
+    preset: str,
+    target: str,
+    seed: int,
+    *,
+    arm: str = "",
+    photographs: str = "utkface/train",
+    evaluation: Evaluation = FACES,
+    changes: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> GeneratorRun:
+    """Return a training of an arm, called by `arm` and seed; it needs the seed's auto-encoders where the arm does."""
+    label = arm or target
+    name = f"{label}_seed{seed}"
+    autoencoders = f"autoencoders_seed{seed}" if target in ("autoencoder", "random_encoder") else ""
+    needs = (*((autoencoders,) if autoencoders else ()), *fields.get("matches", ()))
+    return GeneratorRun(
+        name=name, folder=f"{preset}_{photographs.partition('/')[0]}/{name}", arm=label, seed=seed, needs=needs,
+        preset=preset, target=target, photographs=photographs, evaluation=evaluation, pair=autoencoders,
+        changes={**_SMALLER, **(changes or {})}, **fields,
+    )  # fmt: skip
+
+
+def _main() -> Experiment:
+    entries: list[Entry] = []
+    for seed in range(6):
+        entries += [
+            pair("faces64", seed, "utkface/train", "utkface/val"),
+            training("faces64", "low_resolution", seed),
+            training("faces64", "autoencoder", seed),
+        ]
+        if seed < 3:
+            entries += [
+                training("faces64", "random_encoder", seed),
+                training("faces64", "block_dct", seed, arm="block_dct_128", changes=_coefficients(128)),
+                training("faces64", "block_dct", seed, arm="block_dct_3", changes=_coefficients(3)),
+                training("faces64", "none", seed),
+                training(
+                    "faces64", "low_resolution", seed, arm="low_resolution_tanh_image",
+                    changes={"generator": {"head": "tanh"}, "target": {"structure_image": "image"}},
+                ),
+            ]  # fmt: skip
+        if seed == 0:
+            entries.append(
+                training(
+                    "faces64",
+                    "low_resolution",
+                    seed,
+                    arm="low_resolution_matched",
+                    matches=("autoencoder_seed0", "low_resolution_seed0"),
+                )
+            )
+    primary = Contrast("autoencoder", "low_resolution", KID, "center")
+    measures = [(metric, masks) for masks in FACES.masks for metric in ("l1_hole", "psnr_hole", "ssim_hole", FRECHET)]
+    others = ("random_encoder", "block_dct_128", "block_dct_3", "none", "low_resolution_tanh_image")
+    return Experiment(
+        name="main",
+        question="Does a generator trained against the codes of auto-encoders inpaint better than one trained against "
+        "a shrunken image?",
+        entries=tuple(entries),
+        primary=primary,
+        secondary=(
+            primary._replace(masks="irregular"),
+            *(primary._replace(metric=metric, masks=masks) for metric, masks in measures),
+            *(primary._replace(first=arm) for arm in others),
+            Contrast("block_dct_128", "block_dct_3", KID, "center"),
+        ),
+        descriptive=(
+            ("autoencoder", "low_resolution"), *((arm, "low_resolution") for arm in others),
+            ("block_dct_128", "block_dct_3"), ("random_encoder", "autoencoder"),
+            ("low_resolution_matched", "low_resolution"), ("autoencoder", "low_resolution_matched"),
+        ),
+        relative_margin=0.045,
+        notes=("Registered in plan.md before the first run.",),
+    )  # fmt: skip
+
+
+def _coefficients(count: int) -> dict[str, Any]:
+    return {"target": {"coefficients": count}}
+
+
+def _ship() -> Experiment:
+    runs = [training("faces128", arm, 0) for arm in ("low_resolution", "autoencoder")]
+    names = [run.name for run in runs]
+    baselines = ("telea", "navier_stokes", "mean_fill")
+    comparison = Comparison(
+        name="comparison", folder="faces128_utkface/comparison", arm="comparison", needs=tuple(names),
+        preset_size=128, evaluation=FACES, baselines=baselines,
+        contrasts=((names[1], names[0]), *((name, other) for name in names for other in baselines[:2])),
+    )  # fmt: skip
+    return Experiment(
+        name="ship",
+        question="How good are the weights that are shipped?",
+        entries=(pair("faces128", 0, "utkface/train", "utkface/val"), *runs, comparison),
+        descriptive=(("autoencoder", "low_resolution"),),
+        notes=("One seed an arm: no verdict between the arms. 60,000 images each, chosen by step count alone.",),
+    )
+
+
+def _weight() -> Experiment:
+    """Weights 8 and 32; those of the main experiment's own weight share its folders, but are judged on `val`."""
+    evaluation = Evaluation("utkface/val")
+    entries: list[Entry] = [pair("faces64", 0, "utkface/train", "utkface/val")]
+    for target in ("low_resolution", "autoencoder"):
+        for weight in (8.0, 32.0):
+            own = target == "autoencoder" and weight == 32.0
+            run = training(
+                "faces64", target, 0, arm=f"{target}_weight{weight:g}", evaluation=evaluation,
+                changes={"target": {"weight": weight}},
+            )  # fmt: skip
+            entries.append(_in_folder(run, "faces64_utkface/autoencoder_seed0") if own else run)
+    return Experiment(
+        name="weight",
+        question="How much does the weight of the intermediate term matter?",
+        entries=tuple(entries),
+        notes=("One seed, judged on val (n = 495): no verdict.",),
+    )
+
+
+def _in_folder(run: GeneratorRun, folder: str) -> GeneratorRun:
+    return replace(run, folder=folder)
+
+
+def _scenes() -> Experiment:
+    evaluation = Evaluation("scenes/test")
+    entries: list[Entry] = []
+    for seed in range(2):
+        entries.append(pair("faces64", seed, "scenes/train", "scenes/test"))
+        entries += [
+            training(
+                "faces64", arm, seed, photographs="scenes/train", evaluation=evaluation,
+                changes={"data": {"crop": "random", "resize": 286 / 256}},
+            )
+            for arm in ("low_resolution", "autoencoder")
+        ]  # fmt: skip
+    return Experiment(
+        name="scenes",
+        question="Does it look the same on natural photographs?",
+        entries=tuple(entries),
+        descriptive=(("autoencoder", "low_resolution"),),
+        notes=("Two seeds: no verdict. Central squares of 500 photographs; Fréchet distances from so few are biased.",),
+    )
+
+
+def _smoke() -> Experiment:
+    """Everything that `main` does, in minutes: tiny networks that have learnt nothing."""
+    short = {"max_steps": 20, "save_every": 5, "log_every": 5}
+    changes = {**short, "target": {"structure_image": "image"}}  # smoothing all photographs would take minutes
+    evaluation = Evaluation("utkface/val", channels="utkface/val", n=32)
+    entries: list[Entry] = []
+    for seed in range(2):
+        entries += [
+            pair("tiny", seed, "utkface/train", "utkface/val", **short),
+            training("tiny", "low_resolution", seed, evaluation=evaluation, changes=changes),
+            training("tiny", "autoencoder", seed, evaluation=evaluation, changes=changes),
+        ]
+    matches = ("autoencoder_seed0", "low_resolution_seed0")
+    entries.append(
+        training(
+            "tiny", "low_resolution", 0, arm="low_resolution_matched", evaluation=evaluation, changes=changes,
+            matches=matches,
+        )
+    )  # fmt: skip
+    primary = Contrast("autoencoder", "low_resolution", KID, "center")
+    return Experiment(
+        name="smoke",
+        question="Does the machinery work?",
+        entries=tuple(entries),
+        primary=primary,
+        secondary=(primary._replace(masks="irregular"), primary._replace(metric="l1_hole")),
+        descriptive=(("autoencoder", "low_resolution"), ("low_resolution_matched", "low_resolution")),
+        relative_margin=0.045,
+        notes=("Networks that have learnt nothing: the numbers mean nothing.",),
+    )
+
+
+EXPERIMENTS = {
+    experiment.name: experiment for experiment in (_main(), _ship(), _weight(), _scenes(), _smoke())
+}  # fmt: skip
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return a registered experiment.
+
+    Raises:
+        MedfeError: for another name.
+    """
+    if name not in EXPERIMENTS:
+        raise MedfeError(f"experiment {name!r}: not registered, expected one of: {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,190 @@
+"""The report of an experiment, Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from medfe.evaluation.names import heading, number, title
+from medfe.experiments.contrasts import DESCRIPTIVE, PRIMARY, SECONDARY
+from medfe.experiments.entry import Experiment
+from medfe.experiments.records import EXCLUDED, Record
+
+SHOWN = ("kid_efficientnet_lite2", "fd_efficientnet_lite2", "l1_hole", "psnr_hole", "ssim_hole")
+"""Metrics in the report's tables; all are in the CSV files."""
+
+
+def report(experiment: Experiment, records: dict[str, Record], tables: dict[str, pd.DataFrame]) -> str:
+    """Return the report.
+
+    Args:
+        experiment: What was asked.
+        records: What there is.
+        tables: As `medfe.experiments.summary` makes them.
+    """
+    parts = [
+        f"# Experiment `{experiment.name}`", experiment.question, " ".join(experiment.notes),
+        _state(experiment, records), _primary(tables), _arms(tables), _tested(tables), _described(tables),
+        _comparison(tables), _matching(tables), _autoencoders(tables), _origin(experiment, records),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _contrasts(tables: dict[str, pd.DataFrame], role: str) -> pd.DataFrame:
+    table = tables.get("contrasts")
+    return pd.DataFrame() if table is None or table.empty else table[table["role"] == role]
+
+
+def _p(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3g}"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; the first column is text, the others are aligned right."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+def _state(experiment: Experiment, records: dict[str, Record]) -> str:
+    missing = [f"`{entry.name}`" for entry in experiment.entries if entry.name not in records]
+    lines = [f"{len(records)} of {len(experiment.entries)} runs are done."]
+    if missing:
+        lines.append(f"**Missing:** {', '.join(missing)}.")
+    for name, record in records.items():
+        if record["status"] == EXCLUDED:
+            lines.append(f"**Excluded:** `{name}` ({record['reason']}).")
+    return "\n\n".join(lines)
+
+
+def _primary(tables: dict[str, pd.DataFrame]) -> str:
+    table = _contrasts(tables, PRIMARY)
+    if table.empty:
+        return ""
+    row = table.iloc[0]
+    metric = row["metric"]
+    claim = f"The claim is **{row['claim']}** at this scale. " if row["claim"] else ""
+    lines = ["## Primary endpoint", claim + row["verdict"] + "."]
+    if row["n"] > 1:
+        values = {name: number(row[name], metric, difference=True) for name in ("difference", "low", "high")}
+        lines.append(
+            f"{heading(metric)}, {row['masks']} masks, `{row['first']}` − `{row['second']}`: {values['difference']}, "
+            f"{100 * row['level']:g} % interval {values['low']} to {values['high']} ({row['interval']}, n = {row['n']} "
+            f"seeds, p = {row['p_value']:.3g}). With power {100 * row['power']:g} % this many seeds, spread as they "
+            f"are, show a difference of {number(row['detectable'], metric)}; the size of the claim (margin) is "
+            f"{number(row['margin'], metric)}"
+            + (", which is smaller: “not shown” says little." if row["detectable"] > row["margin"] else ".")
+        )
+    return "\n\n".join(lines)
+
+
+def _arms(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables.get("arms")
+    if table is None:
+        return ""
+    parts = ["## Arms", "Mean over seeds ± standard deviation between seeds."]
+    shown = [metric for metric in SHOWN if metric in set(table["metric"])]
+    for masks in dict.fromkeys(table["masks"]):
+        rows = []
+        for arm in dict.fromkeys(table["arm"]):
+            part = table[(table["arm"] == arm) & (table["masks"] == masks)].set_index("metric")
+            if not part.empty:
+                cells = [_spread(part.loc[metric], metric) for metric in shown]
+                rows.append([f"`{arm}`", part["n"].iloc[0], *cells])
+        parts += [f"### {masks} masks", markdown(["arm", "seeds", *map(heading, shown)], rows)]
+    return "\n\n".join(parts)
+
+
+def _spread(row: pd.Series, metric: str) -> str:
+    mean = number(row["mean"], metric)
+    return mean if pd.isna(row["sd"]) else f"{mean} ± {number(row['sd'], metric)}"
+
+
+def _tested(tables: dict[str, pd.DataFrame]) -> str:
+    table = _contrasts(tables, SECONDARY)
+    if table.empty:
+        return ""
+    return "## Secondary endpoints\n\nPaired by seed; Holm over all of them together.\n\n" + _differences(table)
+
+
+def _described(tables: dict[str, pd.DataFrame]) -> str:
+    table = _contrasts(tables, DESCRIPTIVE)
+    table = table[table["metric"].isin(SHOWN)] if not table.empty else table
+    if table.empty:
+        return ""
+    return "## Not tested\n\nDifferences for reading, without verdicts.\n\n" + _differences(table)
+
+
+def _differences(table: pd.DataFrame) -> str:
+    rows = []
+    for _, row in table.iterrows():
+        metric = row["metric"]
+        interval = " to ".join(number(row[end], metric, difference=True) for end in ("low", "high"))
+        rows.append([
+            f"`{row['first']}` − `{row['second']}`", heading(metric), row["masks"], row["n"],
+            number(row["difference"], metric, difference=True), "–" if pd.isna(row["low"]) else interval,
+            _p(row["p_value"]), _p(row["p_holm"]), row["verdict"].partition(" (")[0] or "–",
+        ])  # fmt: skip
+    header = ["contrast", "metric", "masks", "n", "difference", "95 % interval", "p", "p (Holm)", "verdict"]
+    return markdown(header, rows)
+
+
+def _comparison(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables.get("comparison_contrasts")
+    if table is None:
+        return ""
+    rows = [
+        [
+            f"`{row['first']}` − `{row['second']}`", title(row["metric"]), row["masks"],
+            number(row["difference"], row["metric"], difference=True),
+            " to ".join(number(row[end], row["metric"], difference=True) for end in ("low", "high")),
+        ]
+        for _, row in table[table["metric"].isin([*SHOWN, "ssim", "l1"])].iterrows()
+    ]  # fmt: skip
+    words = "Over photographs of one training each; other seeds may differ by more."
+    head = ["contrast", "metric", "masks", "difference", "95 % interval"]
+    return f"## Against each other and baselines\n\n{words}\n\n{markdown(head, rows)}"
+
+
+def _matching(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables.get("matching")
+    if table is None or table.empty:
+        return ""
+    rows = [
+        [
+            f"`{row['run']}`", f"{row['weight']:.3g}", f"{row['reference_norm']:.4g}", f"{row['own_norm']:.4g}",
+            f"{row['achieved']:.4g}", f"{row['ratio']:.3f}",
+        ]
+        for _, row in table.iterrows()
+    ]  # fmt: skip
+    head = ["run", "weight", "‖∂(weight · term)/∂F‖ wanted", "before", "achieved", "achieved / wanted"]
+    return f"## Matched strength of the term\n\n{markdown(head, rows)}"
+
+
+def _autoencoders(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables["runs"]
+    table = table[(table["arm"] == "autoencoders") & table["texture_l1"].notna()]
+    if table.empty:
+        return ""
+    rows = [
+        [f"`{row['run']}`", f"{row['texture_l1']:.4f}", f"{row['structure_l1']:.4f}", row["held_out"]]
+        for _, row in table.iterrows()
+    ]
+    head = ["run", "texture", "structure", "photographs"]
+    words = "Mean absolute error of the reconstruction, images in [-1, 1]."
+    return f"## Auto-encoders\n\n{words}\n\n{markdown(head, rows)}"
+
+
+def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
+    commits = ", ".join(dict.fromkeys(f"`{record['commit']}`" for record in records.values()))
+    precisions = ", ".join(dict.fromkeys(record["precision"] for record in records.values() if "precision" in record))
+    versions = next(iter(records.values()))["versions"]
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return "\n\n".join([
+        "## How it was made",
+        f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"
+        f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs --summarize",
+        f"The first trains and evaluates, the second makes these tables from `runs/{experiment.name}/`. Trained at "
+        f"commit {commits}; precision {precisions}; {listed}. Settings, digests and seeds of every run are in its "
+        "record.",
+    ])  # fmt: skip

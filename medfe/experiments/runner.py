@@ -1,0 +1,241 @@
+"""Runs the entries of an experiment in their order, skips what is done, and can be stopped and started at any point."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Container
+from pathlib import Path
+
+from medfe.errors import MedfeError
+from medfe.evaluation.embeddings import build_embedder
+from medfe.experiments.claims import claim
+from medfe.experiments.entry import Entry, Workplace
+from medfe.experiments.records import EXCLUDED, read_record, write_record
+from medfe.experiments.stopping import Interrupted
+from medfe.experiments.workers import STOPPED, TAKEN, Workers
+from medfe.training.loop import NonFiniteLossError
+
+_POLL_SECONDS = 1.0
+
+
+class Journal:
+    """Prints a line for each run with the time left for the experiment, and keeps the lines in a file.
+
+    Args:
+        path: The file.
+        pending: Estimated seconds of all that is to be done, on two cores.
+    """
+
+    def __init__(self, path: Path, pending: float) -> None:
+        self.path, self.pending, self.finished = path, pending, 0.0
+        self.started = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Print and keep a line."""
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"
+        print(line, file=sys.stderr, flush=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def begun(self, entry: Entry) -> None:
+        """Report the beginning of a run."""
+        self.say(f"{entry.name}: begun, estimated {clock(entry.estimate().seconds)} on two cores")
+
+    def done(self, entry: Entry, seconds: float) -> None:
+        """Report a run and the time left: the estimates, corrected by what the finished ones took."""
+        self.finished += entry.estimate().seconds
+        self.pending = max(0.0, self.pending - entry.estimate().seconds)
+        left = self.pending * (time.monotonic() - self.started) / max(self.finished, 1e-9)
+        self.say(f"{entry.name}: done in {clock(seconds)}, about {clock(left)} left for the experiment")
+
+
+def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -> None:
+    """Run what is not done yet.
+
+    A run whose record with the same settings lies in the results is done. One that fails does not keep the others from
+    running; the failure is reported at the end. A run whose loss is not finite is recorded as excluded.
+
+    Args:
+        place: Experiment and folders.
+        only: Names, or parts of names, of the runs that are wanted; what they start from is run too.
+        processes: Runs at once, one thread each; with 1, one after another in this process on all cores.
+
+    Raises:
+        Interrupted: stopped; the same command goes on.
+        MedfeError: a record or a run folder has other settings (before anything is run), the judge is missing, or a run
+            failed.
+    """
+    pending = pending_entries(place, only)
+    if pending:
+        build_embedder("efficientnet_lite2")  # missing, it would be found so hours later
+    log = place.out / f"{place.experiment.name}.log"
+    journal = Journal(log, sum(entry.estimate().seconds for entry in pending))
+    if not pending:
+        journal.say(f"{place.experiment.name}: all {len(place.experiment.choose(only))} runs are done")
+        return
+    journal.say(f"{place.experiment.name}: {len(pending)} runs to do, estimated {clock(journal.pending)} on two cores")
+    failures: dict[str, str] = {}
+    if processes == 1:
+        _run_here(place, only, journal, failures)
+    else:
+        _run_beside(place, only, processes, journal, failures)
+    if failures:
+        name, reason = next(iter(failures.items()))
+        others = f"; {len(failures) - 1} more failed, see {log}" if len(failures) > 1 else ""
+        raise MedfeError(f"{name}: {reason}{others}")
+
+
+def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]:
+    """Return what is still to run for the wanted entries, in order: themselves, and missing weights they start from.
+
+    Raises:
+        MedfeError: if a record or a run folder has other settings.
+    """
+    names: set[str] = set()
+
+    def need_weights(entry: Entry) -> None:
+        if entry.name not in names and not _is_excluded(place, entry) and not entry.has_weights(place):
+            names.add(entry.name)
+            for name in entry.needs:
+                need_weights(place.experiment[name])
+
+    for entry in place.experiment.choose(only):
+        if read_record(place.results, place.experiment, entry) is None:
+            entry.has_weights(place)  # a folder with other settings is found before hours have passed
+            names.add(entry.name)
+            for name in entry.needs:
+                need_weights(place.experiment[name])
+    return [entry for entry in place.experiment.entries if entry.name in names]
+
+
+def execute(entry: Entry, place: Workplace) -> None:
+    """Run one entry and write its record.
+
+    Raises:
+        Interrupted, MedfeError: as `Entry.run`.
+    """
+    excluded = [name for name in entry.needs if _is_excluded(place, place.experiment[name])]
+    if excluded:
+        reason = f"starts from {', '.join(excluded)}, which is excluded"
+        write_record(place.results, place.experiment, entry, {"reason": reason}, EXCLUDED)
+        return
+    try:
+        content = entry.run(place)
+    except NonFiniteLossError as error:
+        write_record(place.results, place.experiment, entry, {"reason": str(error)}, EXCLUDED)
+        return
+    except Exception:
+        if place.stop.asked:  # a helper process that was told to end with this one breaks its work off
+            raise Interrupted from None
+        raise
+    write_record(place.results, place.experiment, entry, content)
+
+
+def is_ready(entry: Entry, place: Workplace) -> bool:
+    """Tell whether all that the entry starts from is there, or will never be."""
+    needs = [place.experiment[name] for name in entry.needs]
+    return all(_is_excluded(place, need) or need.has_weights(place) for need in needs)
+
+
+def _is_excluded(place: Workplace, entry: Entry) -> bool:
+    record = read_record(place.results, place.experiment, entry)
+    return record is not None and record["status"] == EXCLUDED
+
+
+def _run_here(place: Workplace, only: tuple[str, ...], journal: Journal, failures: dict[str, str]) -> None:
+    """Run one after another; what another process has claimed is waited for when nothing else is left."""
+    waiting = False
+    while ready := _ready(place, only, failures):
+        if not any(_try(entry, place, only, journal, failures) for entry in ready):
+            waiting = _wait(place, journal, waiting)
+
+
+def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal, failures: dict[str, str]) -> bool:
+    """Run an entry unless another process has it; return whether it is settled."""
+    place.stop.check()
+    with claim(place.out, entry.folder) as owner:
+        if owner is not None:
+            return False
+        if entry not in pending_entries(place, only):
+            return True  # another process has finished it meanwhile
+        started = time.monotonic()
+        journal.begun(entry)
+        try:
+            execute(entry, place)
+        except MedfeError as error:
+            failures[entry.name] = str(error)
+            journal.say(f"{entry.name}: failed: {error}")
+        else:
+            journal.done(entry, time.monotonic() - started)
+        return True
+
+
+def _run_beside(
+    place: Workplace, only: tuple[str, ...], processes: int, journal: Journal, failures: dict[str, str]
+) -> None:
+    """Keep so many child processes busy, one entry each."""
+    waiting = False
+    with Workers(place) as workers:
+        while True:
+            for ended in workers.ended():
+                if ended.failure is None:
+                    journal.done(ended.entry, ended.seconds)
+                elif ended.failure:
+                    failures[ended.entry.name] = ended.failure
+                    journal.say(f"{ended.entry.name}: failed: {ended.failure}")
+            ready = _ready(place, only, {*failures, *(entry.name for entry in workers.entries())})
+            for entry in ready:
+                taken = {running.folder for running in workers.entries()}
+                if len(taken) < processes and entry.folder not in taken and _is_free(place, entry):
+                    journal.begun(entry)
+                    workers.start(entry)
+            if not workers.entries():
+                if not ready:
+                    return
+                waiting = _wait(place, journal, waiting)
+            _pause(place)
+
+
+def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> list[Entry]:
+    """Return what can be run now; what is left when there is nothing starts from what failed."""
+    pending = pending_entries(place, only)
+    return [entry for entry in pending if entry.name not in aside and is_ready(entry, place)]
+
+
+def _is_free(place: Workplace, entry: Entry) -> bool:
+    with claim(place.out, entry.folder) as owner:
+        return owner is None
+
+
+def _wait(place: Workplace, journal: Journal, waiting: bool) -> bool:
+    if not waiting:
+        journal.say("waiting for another process that works on the same output")
+    _pause(place)
+    return True
+
+
+def _pause(place: Workplace) -> None:
+    place.stop.check()
+    time.sleep(_POLL_SECONDS)
+    place.stop.check()
+
+
+def clock(seconds: float) -> str:
+    """Return a time as hours:minutes:seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def run_worker(name: str, place: Workplace) -> int:
+    """Run one entry in this process, a child of a run with several; return the exit code."""
+    entry = place.experiment[name]
+    try:
+        with place.stop, claim(place.out, entry.folder) as owner:
+            if owner is not None:
+                return TAKEN
+            execute(entry, place)
+    except Interrupted:
+        return STOPPED
+    return 0

@@ -1,0 +1,42 @@
+"""Tables and report of an experiment, from its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medfe.experiments.contrasts import contrasts
+from medfe.experiments.entry import Experiment
+from medfe.experiments.records import write_table
+from medfe.experiments.report import report
+from medfe.experiments.tables import arms_table, done, long_tables, matching_table, records_of, rows_of, runs_table
+from medfe.training.checkpoint import write_atomically
+
+
+def summarize(experiment: Experiment, results: Path) -> list[Path]:
+    """Write RESULTS/EXPERIMENT_*.csv and RESULTS/EXPERIMENT.md from the records in RESULTS/runs; return the paths.
+
+    Missing runs are named in the report; excluded ones are in no table but `runs`.
+
+    Raises:
+        MedfeError: if a record is damaged or was made with other settings.
+    """
+    records = records_of(experiment, results)
+    if not records:
+        return []
+    good = done(records)
+    metrics = rows_of(good, "metrics")
+    tables = {
+        "runs": runs_table(records), "metrics": metrics, "areas": rows_of(good, "areas"),
+        "matching": matching_table(good), "contrasts": contrasts(experiment, metrics),
+        **({} if metrics.empty else {"arms": arms_table(metrics)}),
+    }  # fmt: skip
+    for name, table in long_tables(experiment, results).items():
+        tables[f"comparison_{name}" if name in tables else name] = table
+    paths = []
+    for name, table in tables.items():
+        if not table.empty:
+            paths.append(results / f"{experiment.name}_{name}.csv")
+            write_table(paths[-1], table)
+    paths.append(results / f"{experiment.name}.md")
+    write_atomically(paths[-1], report(experiment, records, tables))
+    return paths

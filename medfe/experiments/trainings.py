@@ -1,0 +1,275 @@
+"""Entries that train: pairs of auto-encoders, and generators."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from safetensors import safe_open
+
+from medfe.config import AutoencoderKind, AutoencoderRunConfig, RunConfig
+from medfe.data.folder import EvaluationPhotographs
+from medfe.errors import MedfeError
+from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.gradients import gradient_norm
+from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
+from medfe.experiments.records import TABLES
+from medfe.experiments.stopping import Interrupted
+from medfe.targets.autoencoder import load_autoencoder
+from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
+from medfe.training.checkpoint import CONFIG_FILE, GENERATOR_FILE, check_same_run, load_config, write_atomically
+from medfe.training.generator import train_generator
+from medfe.training.logging import METRICS_FILE
+from medfe.training.loop import build_fabric, resolve_precision
+from medfe.weightfiles import load_weights
+
+KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
+
+# What changes neither data nor weights, or names files of this machine.
+_OUTSIDE = (
+    "workers", "save_every", "log_every", "compile", "data.root", "data.cache", "losses.backbone_weights",
+    "target.autoencoders",
+)  # fmt: skip
+
+SECONDS_PER_IMAGE = {"faces64": 0.038, "faces128": 0.099, "tiny": 0.012}
+"""A training step divided by its images, on two threads of the CPU that the estimates were measured on."""
+SECONDS_PER_AUTOENCODER_IMAGE = 0.004
+_SECONDS_PER_JUDGED_IMAGE = 0.03
+_SECONDS_BESIDE = 60.0  # structure images, channel tables
+_DISK = {"faces64": 430e6, "faces128": 280e6, "tiny": 15e6}  # a finished run folder, state included
+_DISK_PAIR, _DISK_PER_JUDGED_IMAGE = 20e6, 6e3
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderPair(Entry):
+    """The texture and the structure auto-encoder of a seed.
+
+    Attributes:
+        preset: Preset whose features the codes match.
+        photographs: Folder below --data.
+        held_out: Folder below --data on which the reconstruction is judged.
+        changes: Settings beside those of the preset, for `AutoencoderRunConfig.create`.
+    """
+
+    preset: str
+    photographs: str
+    held_out: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, kind: AutoencoderKind, root: Path | None = None) -> AutoencoderRunConfig:
+        """Return the settings of one of the two trainings."""
+        data = {**self.changes.get("data", {}), "root": root}
+        return AutoencoderRunConfig.create(self.preset, kind, **{**self.changes, "seed": self.seed, "data": data})
+
+    def settings(self, experiment: Experiment) -> dict[str, Any]:
+        """Return both trainings' settings and what they are judged on."""
+        del experiment
+        trainings: dict[str, Any] = {
+            kind: without(self.config(kind).model_dump(mode="json"), *_OUTSIDE) for kind in KINDS
+        }
+        return {**trainings, "photographs": self.photographs, "held_out": self.held_out}
+
+    def estimate(self) -> Estimate:
+        """Return the cost of both."""
+        images = sum(config.max_steps * config.batch_size for config in map(self.config, KINDS))
+        return Estimate(images * SECONDS_PER_AUTOENCODER_IMAGE, _DISK_PAIR)
+
+    def has_weights(self, place: Workplace) -> bool:
+        """Tell whether both are trained."""
+        return all(
+            is_trained(
+                place.folder(self) / kind, place.folder(self) / f"{kind}.safetensors", self._placed(kind, place)
+            )
+            for kind in KINDS
+        )  # fmt: skip
+
+    def run(self, place: Workplace) -> dict[str, Any]:
+        """Train both and measure their reconstruction."""
+        folder = place.folder(self)
+        training: dict[str, Any] = {}
+        for kind in KINDS:
+            config = self._placed(kind, place)
+            fabric = build_fabric(config.precision)
+            done = train_autoencoder(config, folder, fabric, max_minutes=place.stop.minutes_left())
+            place.stop.check()
+            if done < config.max_steps:
+                raise Interrupted
+            training[kind] = training_row(folder / kind, config)
+        return {
+            "training": training, "autoencoders": self.reconstruction(place), "precision": resolve_precision("auto"),
+            "commit": load_weights(folder / "texture.safetensors").metadata.get("commit", ""),
+        }  # fmt: skip
+
+    def reconstruction(self, place: Workplace) -> dict[str, Any]:
+        """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
+        folder = place.folder(self)
+        row: dict[str, Any] = {"run": self.name, "held_out": self.held_out}
+        for kind in KINDS:
+            autoencoder = load_autoencoder(folder / f"{kind}.safetensors", kind)
+            photographs = EvaluationPhotographs(place.photographs(self.held_out), autoencoder.config.image_size)
+            row |= {f"{kind}_l1": reconstruction_l1(autoencoder, photographs), "photographs": len(photographs)}
+        return row
+
+    def _placed(self, kind: AutoencoderKind, place: Workplace) -> AutoencoderRunConfig:
+        return self.config(kind, place.photographs(self.photographs).absolute())
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorRun(Entry):
+    """One training of a generator, evaluated.
+
+    Attributes:
+        preset: As of `RunConfig.create`.
+        target: Arm as the package calls it; `arm` is the label in tables, which tells variants apart.
+        photographs: Folder below --data to train on.
+        evaluation: How it is evaluated.
+        pair: Name of the entry whose auto-encoders the target needs.
+        matches: Names of two finished runs (reference, own): the weight of the term is the own run's, times the ratio
+            of both gradient norms, so that it acts as strongly as the reference's.
+        matched_on: Folder below --data on which the gradients are measured.
+        changes: Settings beside those of the preset and the arm.
+    """
+
+    preset: str
+    target: str
+    photographs: str
+    evaluation: Evaluation
+    pair: str = ""
+    matches: tuple[str, str] | None = None
+    matched_on: str = "utkface/val"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(
+        self, root: Path | None = None, autoencoders: Path | None = None, weight: float | None = None
+    ) -> RunConfig:
+        """Return the settings of the training; without arguments they name no file."""
+        data = {**self.changes.get("data", {}), "root": root}
+        target = {**self.changes.get("target", {}), "autoencoders": autoencoders, "seed": self.seed}
+        target |= {} if weight is None else {"weight": weight}
+        changes = {**self.changes, "seed": self.seed, "data": data, "target": target}
+        return RunConfig.create(self.preset, self.target, **changes)
+
+    def settings(self, experiment: Experiment) -> dict[str, Any]:
+        """Return the settings of training and evaluation, and the digests of the runs it starts from."""
+        training = without(self.config().model_dump(mode="json"), *_OUTSIDE)
+        if self.matches:
+            training["target"]["weight"] = f"gradient norm of {self.matches[0]}, on {self.matched_on}"
+        starts = {name: experiment[name].digest(experiment) for name in self.needs}
+        evaluation = json.loads(json.dumps(asdict(self.evaluation)))
+        return {"training": training, "photographs": self.photographs, "needs": starts, "evaluation": evaluation}
+
+    def estimate(self) -> Estimate:
+        """Return the cost of training and evaluation."""
+        config = self.config()
+        judged = len(self.evaluation.masks) * (self.evaluation.n or 2551)
+        seconds = config.max_steps * config.batch_size * SECONDS_PER_IMAGE[self.preset]
+        return Estimate(
+            seconds + judged * _SECONDS_PER_JUDGED_IMAGE + _SECONDS_BESIDE,
+            _DISK[self.preset] + judged * _DISK_PER_JUDGED_IMAGE,
+        )
+
+    def has_weights(self, place: Workplace) -> bool:
+        """Tell whether it is trained."""
+        folder = place.folder(self)
+        if self.matches:
+            config = self._resumed(place)
+            return config is not None and is_trained(folder, folder / GENERATOR_FILE, config)
+        return is_trained(folder, folder / GENERATOR_FILE, self._placed(place))
+
+    def run(self, place: Workplace) -> dict[str, Any]:
+        """Train, evaluate, and measure the channels."""
+        folder = place.folder(self)
+        matching = self._match(place) if self.matches else {}
+        config = self._placed(place, matching.get("weight"))
+        fabric = build_fabric(config.precision)
+        done = train_generator(config, folder, fabric, max_minutes=place.stop.minutes_left())
+        place.stop.check()
+        if done < config.max_steps:
+            raise Interrupted
+
+        metrics, areas = measure_run(self.evaluation, self.name, folder, config.generator.image_size, place)
+        content: dict[str, Any] = {
+            "commit": load_weights(folder / GENERATOR_FILE).metadata.get("commit", ""),
+            "precision": resolve_precision(config.precision), "weight": config.target.weight,
+            "training": training_row(folder, config), "metrics": metrics, "areas": areas,
+        }  # fmt: skip
+        if self.pair:
+            content["autoencoders"] = self._pair(place).reconstruction(place)
+        if matching:
+            achieved = gradient_norm(folder, place.photographs(self.matched_on))
+            content["matching"] = {**matching, "achieved": achieved, "ratio": achieved / matching["reference_norm"]}
+        if self.evaluation.channels is not None:
+            content[TABLES] = channel_tables(folder, place.photographs(self.evaluation.channels))
+        return content
+
+    def _match(self, place: Workplace) -> dict[str, Any]:
+        """Measure both gradient norms, once: a run that goes on keeps its weight."""
+        assert self.matches is not None
+        path = place.folder(self) / "weight_matching.json"
+        if path.is_file():
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found
+        photographs = place.photographs(self.matched_on)
+        reference, own = (place.experiment[name] for name in self.matches)
+        norms = [gradient_norm(place.folder(entry), photographs) for entry in (reference, own)]
+        weight = load_config(place.folder(own), RunConfig).target.weight * norms[0] / norms[1]
+        result = {
+            "reference": reference.name, "reference_norm": norms[0], "own": own.name, "own_norm": norms[1],
+            "photographs": self.matched_on, "weight": weight,
+        }  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(result, indent=2) + "\n")
+        return result
+
+    def _resumed(self, place: Workplace) -> RunConfig | None:
+        """Return the settings with the matched weight, if it was measured already."""
+        if not (place.folder(self) / "weight_matching.json").is_file():
+            return None
+        return self._placed(place, self._match(place)["weight"])
+
+    def _placed(self, place: Workplace, weight: float | None = None) -> RunConfig:
+        root = place.photographs(self.photographs).absolute()
+        autoencoders = place.folder(self._pair(place)).absolute() if self.pair else None
+        return self.config(root, autoencoders, weight)
+
+    def _pair(self, place: Workplace) -> AutoencoderPair:
+        entry = place.experiment[self.pair]
+        if not isinstance(entry, AutoencoderPair):
+            raise MedfeError(f"experiment {place.experiment.name}: {self.pair} is no pair of auto-encoders")
+        return entry
+
+
+def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> bool:
+    """Tell whether a training is complete.
+
+    Args:
+        folder: Its run folder.
+        weights: Its weight file.
+        config: The settings it must have.
+
+    Raises:
+        MedfeError: if the folder holds a run with other settings.
+    """
+    check_same_run(folder, config)
+    if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
+        return False
+    with safe_open(weights, framework="pt") as file:  # the header alone
+        metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
+    return bool(metadata.get("step") == config.max_steps)
+
+
+def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
+    """Return images, steps, seconds, and the last value of every term (unweighted) of a complete training.
+
+    Seconds are those between creation and last change of the event files, one for each start: work that a kill undid
+    counts, pauses do not.
+    """
+    lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    events = folder.glob("events.out.tfevents.*")
+    seconds = sum(max(0.0, path.stat().st_mtime - float(path.name.split(".")[3])) for path in events)
+    terms = {name: value for name, value in last.items() if name not in ("step", "images", "learning_rate")}
+    return {"images": config.max_steps * config.batch_size, "steps": last["step"], "seconds": seconds, "terms": terms}
