@@ -32,6 +32,8 @@ class Demo:
     """Compare the shipped models."""
     images: Path | None = None
     """Folder of pictures to offer beside the samples."""
+    results: Path | None = None
+    """Folder of tables and reports for the tab Results; default: notebooks/results of the repository."""
     device: str | None = None
     """cpu, cuda or mps; default: the best there is."""
     auth_file: Path | None = None
@@ -44,6 +46,8 @@ class Demo:
     """Serve the page of this study (see medfe study create), and nothing else."""
     database: str | None = None
     """Database of the study's votes; default: MEDFE_STUDY_DATABASE if set, else SQLite in its folder."""
+    keep_minutes: float = 60.0
+    """Time that visitors' pictures and their results are kept, minutes."""
 
     def run(self) -> None:
         """Check the settings, load models and pictures, and serve.
@@ -59,6 +63,10 @@ class Demo:
             raise MedfeError(f"--port {self.port}: expected 1 to 65535")
         if not self.max_upload_mb > 0:
             raise MedfeError(f"--max-upload-mb {self.max_upload_mb:g}: expected more than 0")
+        if not self.keep_minutes > 0:
+            raise MedfeError(f"--keep-minutes {self.keep_minutes:g}: expected more than 0")
+        if self.results is not None and not self.results.is_dir():
+            raise MedfeError(f"--results {self.results}: no such folder")
         if self.study is not None:
             self._serve_study(self.study)
             return
@@ -73,11 +81,11 @@ class Demo:
             os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
             from demo.app import Server, build_app, serve  # noqa: PLC0415
-            from demo.comparison import rehearse  # noqa: PLC0415
+            from demo.results import FOLDER  # noqa: PLC0415
 
-            app = build_app(contenders, library, Path(cache))
+            app = build_app(contenders, library, Path(cache), self.results or FOLDER, 60 * self.keep_minutes)
             server = Server(self.host, self.port, users, self.max_upload_mb)
-            serve(app, server, warm_up=lambda: rehearse(contenders, Path(cache)))
+            serve(app, server)
 
     def _serve_study(self, folder: Path) -> None:
         if self.auth_file is not None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import theme
+from demo import script, style, theme
+from demo.about import build_about
+from demo.cache import Sweeper
 from demo.compare import CompareTab
-from demo.comparison import MAX_AGE
 from demo.guard import Guard, is_loopback
 from demo.models import Contender
 from demo.pictures import Library
+from demo.results import ResultsTab
 from medfe.errors import MedfeError
 
 TITLE = "MEDFE and MEDFE+CAE"
-_SWEEP = 600  # seconds between two looks for what is too old in the cache
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,41 @@ class Server:
     """Largest file a visitor may send, MB."""
 
 
-def build_app(contenders: list[Contender], library: Library, cache: Path) -> gr.Blocks:
+def build_app(contenders: list[Contender], library: Library, cache: Path, results: Path, max_age: float) -> gr.Blocks:
     """Return the page.
 
     Args:
         contenders: the models compared.
         library: the pictures offered.
-        cache: folder that results are kept in for a while.
+        cache: folder that uploads and results are kept in for a while.
+        results: folder of the experiments' tables and reports.
+        max_age: seconds that uploads and results are kept.
     """
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_SWEEP, MAX_AGE), fill_width=True) as app:
+    period, age = max(1, round(max_age / 10)), max(1, round(max_age))
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(period, age), fill_width=True) as app:
         gr.HTML(theme.HEADER, elem_id="header", padding=False)
-        CompareTab(contenders, library, cache)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Compare", id="compare"):
+                compare = CompareTab(contenders, library, cache)
+            with gr.Tab("Results", id="results"):
+                measured = ResultsTab(results)
+            with gr.Tab("About", id="about"):
+                build_about(contenders, max_age)
+        measured.connect(app)
+    static = {file for block in app.blocks.values() for file in getattr(block, "keep_in_cache", ())}
+    static |= set(map(str, compare.example.files()))
+    # Gradio deletes the files it knows of by age; the others (runs, uploads broken off) go a little later.
+    Sweeper(cache, max_age + 2 * period, static)
     # One at a time on the processors; the others see their place in the queue.
     return app.queue(api_open=False, max_size=64, default_concurrency_limit=4)
 
 
-def serve(app: gr.Blocks, server: Server, warm_up: Callable[[], object]) -> None:
+def serve(app: gr.Blocks, server: Server) -> None:
     """Start the server, print its address, and return when it is interrupted.
 
     Args:
         app: the page.
         server: address, users, limits.
-        warm_up: called once the page can be opened, so that the first visitor need not wait for what it loads.
 
     Raises:
         MedfeError: the port is taken or the address is not this machine's.
@@ -68,8 +81,8 @@ def serve(app: gr.Blocks, server: Server, warm_up: Callable[[], object]) -> None
             auth=list(server.users) or None,
             max_file_size=max_bytes,
             theme=theme.build_theme(),
-            css=theme.CSS,
-            head=theme.HEAD,
+            css=style.CSS,
+            head=script.HEAD,
             app_kwargs={"middleware": [guard]},
             share=False,
             ssr_mode=False,
@@ -86,5 +99,4 @@ def serve(app: gr.Blocks, server: Server, warm_up: Callable[[], object]) -> None
     except OSError as error:
         raise MedfeError(f"{server.host}:{server.port}: cannot listen there ({error.strerror or error})") from None
     print(f"MEDFE demo: {app.local_url}  (Ctrl+C ends it)", flush=True)
-    warm_up()
     app.block_thread()

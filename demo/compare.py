@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from demo import comparison as runs
 from demo import holes, theme
-from demo.comparison import MASKED, TRUTH, Comparison
-from demo.features import Observer
+from demo.closer import Closer
+from demo.comparison import MASKED, TRUTH, Comparison, Panel
+from demo.events import PRIVATE, QUICK, Updates, told
 from demo.models import Contender
 from demo.pictures import VIEW_SIDE, Library, Picture, view_size
 from medfe.data.images import resize
 from medfe.data.masks import Mask
 from medfe.errors import MedfeError
 
-Updates: TypeAlias = dict[Any, Any]
-"""Component → its new value; components left out stay as they are."""
-
 PICTURES, DIFFERENCE = "Pictures", "Difference to ground truth"
 NO_PREFERENCE = "No difference"
-_PRIVATE: Mapping[str, Any] = {"api_visibility": "private", "queue": True}
 _GROW = 0.015  # share of the canvas' longer side by which a hole grows or shrinks at a click
 _HINT = "Draw over what should be replaced, or take a hole below the picture; then fill it."
-
-
-def told(handler: Callable[..., Updates]) -> Callable[..., Updates]:
-    """Show a visitor's mistake in the status line; nothing else on the page changes then."""
-
-    @functools.wraps(handler)
-    def wrapped(self: CompareTab, *arguments: Any) -> Updates:
-        try:
-            return handler(self, *arguments)
-        except MedfeError as error:
-            return {self.status: theme.status(_sentence(str(error)), error=True)}
-
-    return wrapped
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+_SEED = 2  # of the rules: no hole of it is tiny
+_EXAMPLE = ("Brush", 8)  # rule and seed of the hole that is filled when the page is opened
 
 
 class CompareTab:
@@ -63,16 +42,25 @@ class CompareTab:
         self.contenders = contenders
         self.library = library
         self.cache = cache
+        self.example = self._fill_example()
         self.picture = gr.State(library.pictures[0])
         self.rule = gr.State("Centre")
-        self.result = gr.State(None)
+        self.result = gr.State(self.example)
         with gr.Row(elem_classes="workbench", equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self._build_input()
             with gr.Column(scale=7, min_width=320):
                 self._build_output()
-        self._build_closer()
+        self.closer = Closer(contenders, self.result, self.status, self.example)
         self._connect()
+
+    def _fill_example(self) -> Comparison:
+        """Fill a hole of the first picture, for the page to open with; the first visitor finds the models warm then."""
+        image = self.library.pictures[0].load()
+        rule, seed = _EXAMPLE
+        hole = holes.by_rule(rule, image.size, seed)
+        runs.rehearse(self.contenders, self.cache)
+        return runs.compare(image, hole, self.contenders, self.cache)
 
     def _build_input(self) -> None:
         first = self.library.pictures[0].load()
@@ -93,26 +81,27 @@ class CompareTab:
         )  # fmt: skip
         with gr.Row(elem_classes=["tools", "rules"]):
             self.rules = {name: gr.Button(name, size="sm", elem_id=f"rule-{name.lower()}") for name in holes.RULES}
-            self.seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
+            self.seed = gr.Number(_SEED, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
         with gr.Row(elem_classes="tools"):
             self.changes = {name: gr.Button(name, size="sm") for name in ("Grow", "Shrink", "Invert", "Clear")}
             self.mask_file = gr.UploadButton("Mask file", size="sm", file_types=["image"], elem_id="mask-file")
         with gr.Row(elem_classes="run"):
             self.fill = gr.Button("Fill the hole", variant="primary", size="lg", elem_id="fill")
             self.blind = gr.Checkbox(False, label="Blind: hide the models' names", elem_id="blind")
-        self.status = gr.HTML(theme.status(_HINT), elem_id="status", padding=False)
+        self.status = gr.HTML(
+            theme.status(f"An example is shown. {_HINT}", run=self.example.name), elem_id="status", padding=False
+        )
 
     def _build_output(self) -> None:
-        first = self.library.pictures[0]
         with gr.Row(elem_classes="panels"):
-            self.truth = _panel(TRUTH, _shown(first.load()))
-            self.masked = _panel(MASKED)
+            self.truth = _panel(TRUTH, self.example.truth)
+            self.masked = _panel(MASKED, self.example.masked)
             self.results: list[gr.Image] = []
             self.numbers: list[gr.HTML] = []
-            for contender in self.contenders:
+            for panel in self.example.panels:
                 with gr.Column(elem_classes="panel", min_width=120):
-                    self.results.append(_image(contender.title))
-                    self.numbers.append(gr.HTML("", elem_classes="numbers", padding=False))
+                    self.results.append(_image(panel.title, panel.file))
+                    self.numbers.append(gr.HTML(_numbers(panel), elem_classes="numbers", padding=False))
         with gr.Row(elem_classes="below"):
             self.show = gr.Radio(
                 [PICTURES, DIFFERENCE], value=PICTURES, show_label=False, container=False, elem_id="show"
@@ -120,55 +109,29 @@ class CompareTab:
             self.scale = gr.HTML("", elem_id="scale", padding=False)
         self.verdict = gr.Radio([], label="Which result is better?", visible=False, elem_id="verdict")
 
-    def _build_closer(self) -> None:
-        with gr.Accordion("Compare two, slide between them", open=False, elem_id="closer"):
-            with gr.Row():
-                self.left = gr.Dropdown([], label="Left", interactive=True)
-                self.right = gr.Dropdown([], label="Right", interactive=True)
-            self.slider = gr.ImageSlider(
-                label="Slide", format="png", interactive=False, buttons=["fullscreen"], max_height=640, elem_id="slider"
-            )
-        with gr.Accordion("What the features see", open=False, elem_id="features"):
-            gr.HTML(theme.FEATURES, padding=False)
-            self.look = gr.Button("Show the features of this run", size="sm", elem_id="look")
-            self.views = gr.Gallery(
-                label="Each feature beside its target", columns=4, height="auto", object_fit="contain", format="png",
-                interactive=False, allow_preview=False, buttons=[], visible=False, elem_id="views",
-            )  # fmt: skip
-        with gr.Accordion("Save as PNG", open=False, elem_id="save"):
-            self.save = gr.Button("Prepare the files", size="sm")
-            self.files = gr.Files(label="Grid, pictures and mask at full size", interactive=False, visible=False)
-
     def _connect(self) -> None:
         shown = [self.truth, self.masked, *self.results, *self.numbers, self.show, self.scale, self.verdict]
-        closer = [self.left, self.right, self.slider, self.views, self.files]
+        closer = self.closer.components
         chosen = [self.picture, self.editor, self.result, self.status, *shown, *closer]
         drawn = [self.editor, self.rule, self.status]
-        quick = {**_PRIVATE, "show_progress": "hidden"}
-        self.samples.select(self.choose, None, chosen, **quick)
-        self.upload.upload(self.take_upload, self.upload, chosen, **_PRIVATE, show_progress_on=self.status)
+        self.samples.select(self.choose, None, chosen, **QUICK)
+        self.upload.upload(self.take_upload, self.upload, chosen, **PRIVATE, show_progress_on=self.status)
         for name, button in self.rules.items():
-            button.click(functools.partial(self.draw_rule, name), [self.picture, self.seed], drawn, **quick)
-        self.seed.input(self.redraw, [self.rule, self.picture, self.seed], drawn, **quick)
+            button.click(functools.partial(self.draw_rule, name), [self.picture, self.seed], drawn, **QUICK)
+        self.seed.input(self.redraw, [self.rule, self.picture, self.seed], drawn, **QUICK)
         for name, button in self.changes.items():
-            button.click(functools.partial(self.change, name), [self.picture, self.editor], drawn, **quick)
-        self.mask_file.upload(self.take_mask, [self.mask_file, self.picture], drawn, **quick)
+            button.click(functools.partial(self.change, name), [self.picture, self.editor], drawn, **QUICK)
+        self.mask_file.upload(self.take_mask, [self.mask_file, self.picture], drawn, **QUICK)
         self.fill.click(
             self.run, [self.picture, self.editor, self.blind], [self.result, self.status, *shown, *closer],
-            **_PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
+            **PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
         )  # fmt: skip
-        self.show.input(self.switch, [self.show, self.result], [*self.results, self.scale], **quick)
+        self.show.input(self.switch, [self.show, self.result], [*self.results, self.scale, self.status], **QUICK)
         self.verdict.input(
-            self.reveal, [self.verdict, self.result], [self.result, self.status, *shown, *closer], **quick
+            self.reveal, [self.verdict, self.result], [self.result, self.status, *shown, *closer], **QUICK
         )
-        for side in (self.left, self.right):
-            side.input(self.slide, [self.left, self.right, self.result], self.slider, **quick)
-        self.look.click(
-            self.look_inside, self.result, [self.views, self.status],
-            **_PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
-        )  # fmt: skip
-        self.save.click(self.prepare, self.result, [self.files, self.status], **_PRIVATE)
 
+    @told
     def choose(self, event: gr.SelectData) -> Updates:
         """Take a picture that is offered."""
         return self._start(self.library.pictures[event.index])
@@ -179,10 +142,7 @@ class CompareTab:
         return self._start(Picture("The upload", path=Path(file)))
 
     def _start(self, picture: Picture) -> Updates:
-        try:
-            image = picture.load()
-        except MedfeError as error:
-            return {self.status: theme.status(_sentence(str(error)), error=True)}
+        image = picture.load()
         return {
             self.picture: picture,
             self.editor: holes.on_canvas(image),
@@ -198,11 +158,7 @@ class CompareTab:
             self.show: PICTURES,
             self.scale: "",
             self.verdict: gr.Radio(visible=False),
-            self.left: gr.Dropdown(choices=[], value=None),
-            self.right: gr.Dropdown(choices=[], value=None),
-            self.slider: None,
-            self.views: gr.Gallery(None, visible=False),
-            self.files: gr.Files(None, visible=False),
+            **self.closer.cleared(),
         }
 
     @told
@@ -269,11 +225,9 @@ class CompareTab:
         return self._present(result, text)
 
     def _present(self, result: Comparison, text: str) -> Updates:
-        titles = list(result.pictures())
-        left, right = titles[2], titles[3] if len(titles) > 3 else TRUTH
         return {
             self.result: result,
-            self.status: theme.status(text),
+            self.status: theme.status(text, run=result.name),
             self.truth: runs.shown(result.truth),
             self.masked: runs.shown(result.masked),
             **{
@@ -281,19 +235,16 @@ class CompareTab:
                 for component, panel, title in zip(self.results, result.panels, result.titles(), strict=True)
             },
             **{
-                component: "" if result.blind else theme.numbers(panel.l1, panel.psnr, panel.ssim, panel.milliseconds)
+                component: "" if result.blind else _numbers(panel)
                 for component, panel in zip(self.numbers, result.panels, strict=True)
             },
             self.show: PICTURES,
             self.scale: "",
             self.verdict: gr.Radio([*result.titles(), NO_PREFERENCE], value=None, visible=result.blind),
-            self.left: gr.Dropdown(choices=titles, value=left),
-            self.right: gr.Dropdown(choices=titles, value=right),
-            self.slider: self.slide(left, right, result),
-            self.views: gr.Gallery(None, visible=False),
-            self.files: gr.Files(None, visible=False),
+            **self.closer.showing(result),
         }
 
+    @told
     def switch(self, show: str, result: Comparison | None) -> Updates:
         """Show the results, or their differences to the ground truth."""
         if result is None:
@@ -307,6 +258,7 @@ class CompareTab:
             **dict(zip(self.results, pictures, strict=True)),
         }
 
+    @told
     def reveal(self, picked: str, result: Comparison | None) -> Updates:
         """Name the results of a blind comparison, once the visitor has picked one."""
         if result is None or not result.blind:
@@ -317,56 +269,21 @@ class CompareTab:
             text = "You saw no difference; the names are shown now."
         return self._present(result.named(), text)
 
-    def slide(self, left: str | None, right: str | None, result: Comparison | None) -> Any:
-        """Return two pictures for the slider."""
-        pictures = {} if result is None else result.pictures()
-        if left not in pictures or right not in pictures:
-            return None
-        return runs.shown(pictures[left]), runs.shown(pictures[right])
 
-    @told
-    def look_inside(self, result: Comparison | None) -> Updates:
-        """Show the features of a run beside their targets."""
-        if result is None:
-            raise MedfeError("there is nothing to look into yet: fill the hole first")
-        if result.blind:
-            raise MedfeError("the features would tell which model is which: pick a result first")
-        picture, hole = Image.open(result.truth).convert("RGB"), np.asarray(Image.open(result.hole)) > 0
-        views: list[tuple[Image.Image, str]] = []
-        told: list[str] = []
-        for contender in self.contenders:
-            try:
-                pictures = self._observer(contender).views(picture, hole)
-            except MedfeError as error:
-                told.append(f"{contender.title}: {error}.")
-                continue
-            captions = [f"{contender.title}: {name.replace('_', ', ')}" for name in pictures._fields]
-            views += zip(pictures, captions, strict=True)
-        text = " ".join(told) or "Features are shown below, each beside its target."
-        return {self.views: gr.Gallery(views, visible=bool(views)), self.status: theme.status(text, error=bool(told))}
-
-    @functools.cache  # noqa: B019 - one object for the life of the server
-    def _observer(self, contender: Contender) -> Observer:
-        return Observer(contender)
-
-    @told
-    def prepare(self, result: Comparison | None) -> Updates:
-        """Write the files to save."""
-        if result is None:
-            raise MedfeError("there is nothing to save yet: fill the hole first")
-        return {self.files: gr.Files([str(path) for path in runs.downloads(result)], visible=True)}
-
-
-def _panel(title: str, value: Image.Image | None = None) -> gr.Image:
+def _panel(title: str, file: Path) -> gr.Image:
     with gr.Column(elem_classes="panel", min_width=120):
-        return _image(title, value)
+        return _image(title, file)
 
 
-def _image(title: str, value: Image.Image | None = None) -> gr.Image:
+def _image(title: str, file: Path) -> gr.Image:
     return gr.Image(
-        value, label=title, alt_text=title, format="png", interactive=False, buttons=["download", "fullscreen"],
-        elem_classes="picture",
+        runs.shown(file), label=title, alt_text=title, format="png", interactive=False,
+        buttons=["download", "fullscreen"], elem_classes="picture",
     )  # fmt: skip
+
+
+def _numbers(panel: Panel) -> str:
+    return theme.numbers(panel.l1, panel.psnr, panel.ssim, panel.milliseconds)
 
 
 def _shown(image: Image.Image) -> Image.Image:

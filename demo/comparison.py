@@ -24,8 +24,6 @@ TRUTH, MASKED = "Ground truth", "Masked input"
 FILL = (123, 104, 117)  # what the encoder sees in the hole, medfe.config.RGB_MEAN
 COLORS = "magma"
 """Colour map of the difference pictures."""
-MAX_AGE = 3600
-"""Seconds that uploads and results are kept."""
 _RUNS = "runs"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -62,6 +60,15 @@ class Comparison:
     """In the order they are shown."""
     blind: bool
     """The titles are withheld until one has been picked."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder, which no other run has."""
+        return self.truth.parent.name
+
+    def files(self) -> list[Path]:
+        """Return all files of the run."""
+        return [self.truth, self.masked, self.hole, *(panel.file for panel in self.panels)]
 
     def titles(self) -> list[str]:
         """Return the titles that are shown: the models', or letters."""
@@ -100,7 +107,6 @@ def compare(
         MedfeError: an empty or a full mask.
     """
     check_mask(hole, "hole")
-    forget(cache / _RUNS)
     folder = cache / _RUNS / uuid.uuid4().hex
     truth = np.asarray(picture)
     masked = truth.copy()
@@ -133,13 +139,6 @@ def rehearse(contenders: Sequence[Contender], cache: Path) -> None:
     picture = Image.new("RGB", (128, 128))
     run = compare(picture, center_mask(128), contenders, cache)
     shutil.rmtree(run.truth.parent)
-
-
-def forget(runs: Path, age: float = MAX_AGE) -> None:
-    """Delete the folders of runs that are older than `age` seconds."""
-    for folder in runs.iterdir() if runs.is_dir() else ():
-        if time.time() - folder.stat().st_mtime > age:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _save(image: Image.Image, path: Path) -> Path:

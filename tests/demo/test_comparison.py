@@ -1,13 +1,11 @@
 import math
-import os
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from demo.comparison import FILL, MASKED, TRUTH, compare, differences, downloads, forget, hole_metrics, rehearse, shown
+from demo.comparison import FILL, MASKED, TRUTH, compare, differences, downloads, hole_metrics, rehearse, shown
 from demo.pictures import VIEW_SIDE
 from medfe.data.samples import portraits
 from medfe.errors import MedfeError
@@ -41,6 +39,13 @@ def test_known_pixels_of_every_file_equal_the_input(result):
     assert (pixels(result.masked)[~known] == FILL).all()
     assert np.array_equal(pixels(result.hole) > 0, ~known)
     assert result.share == 625 / SIDE**2
+
+
+def test_a_run_knows_all_its_files_and_has_a_name_of_its_own(result, contenders, tmp_path):
+    assert {path.parent.name for path in result.files()} == {result.name}
+    assert sorted(result.files()) == sorted(path for path in result.truth.parent.iterdir() if path.is_file())
+    other = compare(PORTRAIT, square_hole(), contenders[:1], tmp_path)
+    assert other.name != result.name
 
 
 def test_each_panel_is_its_model_s_own_work(result, contenders):
@@ -119,18 +124,6 @@ def test_large_pictures_are_shown_shrunk_and_saved_whole(contenders, tmp_path):
 
 def test_small_pictures_are_shown_from_their_very_files(result):
     assert shown(result.truth) == result.truth
-
-
-def test_old_runs_are_forgotten_and_others_kept(tmp_path):
-    old, young = tmp_path / "old", tmp_path / "young"
-    for folder in (old, young):
-        folder.mkdir()
-        (folder / "1.png").touch()
-    hour_ago = time.time() - 3601
-    os.utime(old, (hour_ago, hour_ago))
-    forget(tmp_path, age=3600)
-    assert list(tmp_path.iterdir()) == [young]
-    forget(tmp_path / "absent")
 
 
 def test_a_rehearsal_leaves_nothing(contenders, tmp_path):

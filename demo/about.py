@@ -1,0 +1,89 @@
+"""The tab About: the idea, the models on this page, limits, licences, citation."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from demo.figure import idea_figure
+from demo.models import Contender
+from medfe.evaluation.html_parts import table
+
+IDEA = """
+MEDFE ([Liu et al., ECCV 2020](https://arxiv.org/abs/2007.06929)) fills a hole through two features, one for
+*structure* and one for *texture*. While it is trained, both are compared with something made of the whole picture. In
+MEDFE that is a shrunken picture, which has lost most of what the features could hold. MEDFE+CAE (Gielisse and Katona,
+TU Delft 2021) compares them with the codes of convolutional auto-encoders instead, which lose almost nothing, and
+reports a better FID, from one training of each. Does it help? This project is both networks, and the bench to find
+out: by numbers with their uncertainty, by pictures, by people. The tab Results shows what has been measured so far.
+"""
+
+LIMITS = """
+## Limits
+
+* A filled hole is **invented**. It shows what would be usual there, not what was there: it is no evidence of anything,
+  least of all of what a person looks like.
+* The shipped models are small, made for 128×128 pixels, and saw only aligned portraits. On other pictures they do
+  poorly. Larger pictures are filled at the model's size, and the filling is enlarged.
+* Faces of groups that are rare in the training data come out worse. Holes larger than half a face are guessed.
+* Pictures on this page compare one training of each model on one photograph: that is an impression, not a measurement.
+* L1, PSNR and SSIM ask how near a filling comes to the original; another filling may be just as plausible.
+
+## Your pictures
+
+They are kept on the machine that runs this page, in a folder of its own, for about {minutes:g} minutes, at most until
+it ends. Nothing is sent elsewhere, nothing is used for training. What you save holds no EXIF data.
+
+## Licences
+
+The code is under the MIT licence. The shipped weights are for non-commercial research only, because the photographs
+they were trained on (UTKFace) are. Samples: Eileen Collins (NASA) and Grace Hopper (United States Navy), public domain;
+the cat Chelsea (Stéfan van der Walt) and the cup of coffee (Rachel Michetti), CC0.
+
+## Citation
+
+```bibtex
+@inproceedings{{liu2020medfe,
+  title     = {{Rethinking Image Inpainting via a Mutual Encoder-Decoder with Feature Equalizations}},
+  author    = {{Liu, Hongyu and Jiang, Bin and Song, Yibing and Huang, Wei and Yang, Chao}},
+  booktitle = {{European Conference on Computer Vision (ECCV)}},
+  year      = {{2020}},
+  doi       = {{10.1007/978-3-030-58536-5_43}}
+}}
+
+@techreport{{gielisse2021cae,
+  title       = {{Non-Lossy Ground Truth Comparison via CAE for MEDFE}},
+  author      = {{Gielisse, Sander and Katona}},
+  institution = {{Delft University of Technology}},
+  year        = {{2021}}
+}}
+```
+
+`CITATION.cff` says how to cite this software.
+"""
+
+
+def build_about(contenders: list[Contender], max_age: float) -> None:
+    """Put the tab's contents into the current block.
+
+    Args:
+        contenders: the models on the page.
+        max_age: seconds that visitors' pictures are kept.
+    """
+    gr.Markdown("# The idea\n" + IDEA, elem_classes="prose-box")
+    gr.HTML(idea_figure(), elem_id="idea", padding=False)
+    gr.HTML(f"<h2>The models on this page</h2>{models_table(contenders)}", elem_id="models", padding=False)
+    gr.Markdown(LIMITS.format(minutes=max_age / 60), elem_classes="prose-box")
+
+
+def models_table(contenders: list[Contender]) -> str:
+    """Return one row a model: its name, arm, size and number of parameters."""
+    rows = []
+    for title, inpainter in contenders:
+        config = inpainter.generator.config
+        parameters = sum(parameter.numel() for parameter in inpainter.generator.parameters())
+        grid = f"{config.feature_channels}×{config.grid_size}×{config.grid_size}"
+        size = f"{config.image_size}×{config.image_size}"
+        rows.append([escape(title), inpainter.arm or "–", size, grid, f"{parameters / 1e6:.1f} M"])
+    return table(["model", "arm", "pixels", "each feature", "parameters"], rows, words=(0, 1))

@@ -1,0 +1,61 @@
+"""What the page does in the browser beyond Gradio: keys, paste and drop, looking closer at all pictures at once."""
+
+HEAD = """
+<script>
+(() => {
+  const give = (files) => {
+    const picture = [...(files || [])].find((file) => file.type.startsWith('image/'));
+    const input = document.querySelector('input[type=file]:has(+ #upload)');
+    if (!picture || !input) return false;
+    const list = new DataTransfer();
+    list.items.add(picture);
+    input.files = list.files;
+    input.dispatchEvent(new Event('change', { bubbles: true }));
+    return true;
+  };
+  const taken = (event) => { event.preventDefault(); event.stopPropagation(); };
+  document.addEventListener('keydown', (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') {
+      event.preventDefault();
+      document.getElementById('fill')?.click();
+    }
+  });
+  document.addEventListener('paste', (event) => {
+    if (give(event.clipboardData?.files)) taken(event);
+  }, true);
+  document.addEventListener('dragover', (event) => {
+    if (event.dataTransfer?.types.includes('Files')) event.preventDefault();
+  });
+  document.addEventListener('drop', (event) => {
+    if (give(event.dataTransfer?.files)) taken(event);
+  }, true);
+
+  // The canvas measures its place once while it loads and misses later changes of the layout; this reminds it.
+  let reminders = 40;
+  const remind = setInterval(() => {
+    const canvas = document.querySelector('#editor canvas');
+    const place = canvas?.parentElement;
+    if (place && Math.abs(canvas.clientWidth - place.clientWidth) > 1) {
+      place.style.width = `${place.clientWidth - 1}px`;
+      setTimeout(() => { place.style.width = ''; }, 100);
+    }
+    if (--reminders === 0) clearInterval(remind);
+  }, 250);
+
+  const frameAt = (event) => event.target.closest?.('.panels .picture img');
+  const lookAt = (event) => {
+    const picture = frameAt(event);
+    const panels = picture?.closest('.panels');
+    if (!panels) return;
+    const frame = picture.parentElement.getBoundingClientRect();
+    panels.style.setProperty('--at-x', `${100 * (event.clientX - frame.left) / frame.width}%`);
+    panels.style.setProperty('--at-y', `${100 * (event.clientY - frame.top) / frame.height}%`);
+  };
+  document.addEventListener('pointermove', lookAt);
+  document.addEventListener('click', (event) => {
+    lookAt(event);
+    frameAt(event)?.closest('.panels').classList.toggle('magnified');
+  });
+})();
+</script>
+"""

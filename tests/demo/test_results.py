@@ -1,0 +1,94 @@
+import base64
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from demo import results
+from demo.results import MAX_ROWS, find_reports, markdown_of, table_html, tables_of
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "main.md").write_text("# The main experiment\n\n![curve](main_curve.png)\n\nDone.\n")
+    (tmp_path / "main_runs.csv").write_text("run,kid,commit\na,0.123456,abc\nb,,abc\n")
+    (tmp_path / "main_fast.md").write_text("no heading\n")
+    (tmp_path / "main_fast_runs.csv").write_text("run\n1\n")
+    (tmp_path / "speed.csv").write_text("what,ms\n<b>forward</b>,12.5\n")
+    (tmp_path / "README.md").write_text("# About this folder\n")
+    Image.new("RGB", (4, 3), "teal").save(tmp_path / "main_curve.png")
+    Image.new("RGB", (4, 3)).save(tmp_path / "main_other.png")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a.csv").write_text("x\n1\n")
+    return tmp_path
+
+
+def test_files_belong_to_the_report_with_the_longest_name_that_begins_theirs(folder):
+    reports = find_reports(folder)
+    assert list(reports) == ["main", "main_fast", "Other tables"]
+    assert [report.title for report in reports.values()] == ["The main experiment", "Main fast", "Other tables"]
+    assert [path.name for path in reports["main"].tables] == ["main_runs.csv"]
+    assert [path.name for path in reports["main_fast"].tables] == ["main_fast_runs.csv"]
+    assert [path.name for path in reports["Other tables"].tables] == ["speed.csv"]
+
+
+@pytest.mark.parametrize("name", ["absent", "empty"])
+def test_where_nothing_is_there_is_no_report(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    assert find_reports(tmp_path / name) == {}
+
+
+def test_a_picture_in_a_report_is_put_into_it_and_not_shown_twice(folder):
+    report = find_reports(folder)["main"]
+    text = markdown_of(report)
+    (encoded,) = re.findall(r"!\[curve\]\(data:image/png;base64,([^)]+)\)", text)
+    assert base64.b64decode(encoded) == (folder / "main_curve.png").read_bytes()
+    assert text.endswith("Done.\n")
+    shown = tables_of(report)
+    assert shown.count("<figure>") == 1
+    assert 'alt="Main other"' in shown
+
+
+@pytest.mark.parametrize("target", ["../secret.png", "/etc/passwd", "https://example.org/a.png", "main_runs.csv"])
+def test_a_picture_from_elsewhere_is_left_out(folder, target):
+    Image.new("RGB", (4, 3)).save(folder.parent / "secret.png")
+    (folder / "main.md").write_text(f"# Report\n\nbefore ![x]({target}) after\n")
+    assert markdown_of(find_reports(folder)["main"]) == "# Report\n\nbefore  after\n"
+
+
+def test_a_table_names_what_all_rows_share_once_and_can_be_saved_whole(folder):
+    html = table_html(folder / "main_runs.csv")
+    assert re.findall(r"<th[^>]*>([^<]*)", html) == ["run", "kid"]
+    assert re.findall(r"<td[^>]*>([^<]*)", html) == ["a", "0.1235", "b", "–"]
+    assert "commit abc" in html
+    assert "2 rows" in html
+    (encoded,) = re.findall(r'download="main_runs.csv" href="data:text/csv;base64,([^"]+)"', html)
+    assert base64.b64decode(encoded) == (folder / "main_runs.csv").read_bytes()
+
+
+def test_cells_are_text_and_never_markup(folder):
+    html = table_html(folder / "speed.csv")
+    assert "&lt;b&gt;forward&lt;/b&gt;" in html
+    assert "<b>" not in html
+
+
+def test_of_a_long_table_the_first_rows_are_shown_and_it_is_said(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("n\n" + "\n".join(map(str, range(MAX_ROWS + 5))) + "\n")
+    html = table_html(path)
+    assert html.count("<tr>") == MAX_ROWS + 1
+    assert f"first {MAX_ROWS} of {MAX_ROWS + 5} rows" in html
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n1,2\n1,2,3\n"'])
+def test_a_table_that_cannot_be_read_is_named_without_its_folder(tmp_path, content):
+    path = tmp_path / "broken.csv"
+    path.write_bytes(content)
+    html = table_html(path)
+    assert "broken.csv cannot be read" in html
+    assert str(tmp_path) not in html
+
+
+def test_the_experiments_write_where_the_page_looks():
+    assert Path(__file__).parents[2] / "notebooks" / "results" == results.FOLDER
