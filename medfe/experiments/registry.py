@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from medfe.errors import MedfeError
+from medfe.experiments.autoencoders import autoencoders_experiment
 from medfe.experiments.comparison import Comparison
 from medfe.experiments.entry import Contrast, Entry, Experiment
 from medfe.experiments.measurement import Evaluation
@@ -203,7 +204,8 @@ def _smoke() -> Experiment:
 
 
 EXPERIMENTS = {
-    experiment.name: experiment for experiment in (_main(), _ship(), _weight(), _scenes(), _smoke())
+    experiment.name: experiment
+    for experiment in (_main(), _ship(), _weight(), _scenes(), autoencoders_experiment(), _smoke())
 }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def report(experiment: Experiment, records: dict[str, Record], tables: dict[str,
     parts = [
         f"# Experiment `{experiment.name}`", experiment.question, " ".join(experiment.notes),
         _state(experiment, records), _primary(tables), _arms(tables), _tested(tables), _described(tables),
-        _comparison(tables), _matching(tables), _autoencoders(tables), _origin(experiment, records),
+        _comparison(tables), _matching(tables), _autoencoders(tables), _reconstruction(tables),
+        _origin(experiment, records),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -173,6 +174,26 @@ def _autoencoders(tables: dict[str, pd.DataFrame]) -> str:
     head = ["run", "texture", "structure", "photographs"]
     words = "Mean absolute error of the reconstruction, images in [-1, 1]."
     return f"## Auto-encoders\n\n{words}\n\n{markdown(head, rows)}"
+
+
+def _reconstruction(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables.get("reconstruction")
+    if table is None:
+        return ""
+    distance = next(str(name) for name in table if str(name).startswith(("fd_", "fid")))
+    rows = [
+        [
+            row["code"], row["channels"], f"{row['l1']:.4f} ({row['l1_low']:.4f} to {row['l1_high']:.4f})",
+            number(row["psnr"], "psnr"), number(row[distance], distance),
+        ]
+        for _, row in table.sort_values(["channels", "code"]).iterrows()
+    ]  # fmt: skip
+    words = (
+        f"{table['crops'].iloc[0]} crops of {table['photographs'].iloc[0]} photographs, images in [-1, 1]; intervals: "
+        "95 %, bootstrap over photographs. A cell is 8×8 pixels, 192 numbers."
+    )
+    head = ["code", "numbers a cell", "L1", heading("psnr"), heading(distance)]
+    return f"## Reconstruction\n\n{words}\n\n{markdown(head, rows)}"
 
 
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
