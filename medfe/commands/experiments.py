@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
 from tyro.conf import Positional
 
 
@@ -15,7 +13,7 @@ class Reproduce:
     """Run a registered experiment: train what is missing, evaluate, write tables and a report."""
 
     experiment: Positional[str]
-    """main, ship, weight, scenes, or smoke (tiny networks, minutes)."""
+    """main, ship, loss_weights, weight, scenes, autoencoders, or smoke (tiny networks, minutes)."""
     data: Path
     """Folder with utkface/train, utkface/val, utkface/test, scenes/train and scenes/test in it."""
     out: Path
@@ -32,7 +30,6 @@ class Reproduce:
     """Print every run, whether it is done, hours and disk, and stop."""
     summarize: bool = False
     """Make tables and report from the records, and stop."""
-    worker: Annotated[str, tyro.conf.Suppress] = ""
 
     def run(self) -> None:
         """Run, describe, or summarize."""
@@ -45,7 +42,7 @@ class Reproduce:
 
         if self.processes < 1:
             raise MedfeError(f"--processes: found {self.processes}, expected at least 1")
-        stop = Stop(self.max_minutes, with_parent=bool(self.worker))
+        stop = Stop(self.max_minutes)
         place = Workplace(
             experiment=find_experiment(self.experiment), data=self.data, out=self.out, results=self.results, stop=stop
         )
@@ -59,11 +56,6 @@ class Reproduce:
 
             print("\n".join(map(str, summarize(place.experiment, place.results))))
             return
-        if self.worker:
-            from medfe.experiments.runner import run_worker
-
-            sys.exit(run_worker(self.worker, place))
-
         from medfe.experiments.runner import run_experiment
         from medfe.experiments.summary import summarize
 

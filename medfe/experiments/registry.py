@@ -150,6 +150,27 @@ def _in_folder(run: GeneratorRun, folder: str) -> GeneratorRun:
     return replace(run, folder=folder)
 
 
+def _loss_weights() -> Experiment:
+    """The choice of the small presets' loss weights, made on `val` before the main experiment was planned."""
+    changes: dict[str, dict[str, float]] = {
+        "preset": {}, "perceptual_0.03": {"perceptual": 0.03}, "perceptual_0.3": {"perceptual": 0.3},
+        "adversarial_0.2": {"adversarial": 0.2},
+    }  # fmt: skip
+    return Experiment(
+        name="loss_weights",
+        question="Which weights suit losses on EfficientNet-Lite0?",
+        entries=tuple(
+            training(
+                "faces64", "low_resolution", 0, arm=name, evaluation=Evaluation("utkface/val", masks=("center",)),
+                changes={"max_steps": 200, "target": {"structure_image": "image"}, "losses": losses},
+            )
+            for name, losses in changes.items()
+        ),
+        descriptive=tuple((name, "preset") for name in changes if name != "preset"),
+        notes=("One seed, 3,200 images a run, judged on val (n = 495): a choice, no verdict.",),
+    )  # fmt: skip
+
+
 def _scenes() -> Experiment:
     evaluation = Evaluation("scenes/test")
     entries: list[Entry] = []
@@ -205,7 +226,7 @@ def _smoke() -> Experiment:
 
 EXPERIMENTS = {
     experiment.name: experiment
-    for experiment in (_main(), _ship(), _weight(), _scenes(), autoencoders_experiment(), _smoke())
+    for experiment in (_main(), _ship(), _loss_weights(), _weight(), _scenes(), autoencoders_experiment(), _smoke())
 }  # fmt: skip
 
 
