@@ -24,6 +24,7 @@ LOWER_IS_BETTER = {"l1": True, "psnr": False, "ssim": False, "lpips": True}
 SSIM_RADIUS = 5  # the window of Wang et al. 2004: Gaussian, 11×11, sigma 1.5
 _SSIM_SIGMA = 1.5
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_CHUNK = 4  # images measured at once: the moments of more of them do not fit in a core's cache
 _LPIPS_URL = AlexNet_Weights.IMAGENET1K_V1.url
 
 
@@ -143,6 +144,17 @@ def image_metrics(
     Args and errors as for `l1`.
     """
     one, two = _pair(prediction, target)
+    masks = [None] * len(one) if mask is None else torch.split(mask, _CHUNK)
+    chunks = zip(torch.split(one, _CHUNK), torch.split(two, _CHUNK), masks, strict=False)
+    parts = [_pixel_metrics(*chunk) for chunk in chunks]
+    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    if lpips is not None:
+        whole, hole = lpips(prediction, target, mask)
+        values |= {"lpips": whole} | ({} if hole is None else {"lpips_hole": hole})
+    return values
+
+
+def _pixel_metrics(one: Tensor, two: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
     error, similarity = (one - two) / 255, _ssim_map(one, two)
     values = {}
     regions = {"": None} if mask is None else {"": None, "_hole": mask}
@@ -150,9 +162,6 @@ def image_metrics(
         values["l1" + suffix] = _mean(error.abs(), region)
         values["psnr" + suffix] = _decibel(_mean(error.square(), region))
         values["ssim" + suffix] = _mean(similarity, _inner(region))
-    if lpips is not None:
-        whole, hole = lpips(prediction, target, mask)
-        values |= {"lpips": whole} | ({} if hole is None else {"lpips_hole": hole})
     return values
 
 

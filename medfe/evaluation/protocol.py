@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
-from medfe.data.images import save_png
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import Labels
-from medfe.evaluation.embeddings import Embedder, Features, Judges, find_judges
+from medfe.evaluation.embeddings import Features, Judges, find_judges
 from medfe.evaluation.methods import Method, load_methods
-from medfe.evaluation.metrics import LOWER_IS_BETTER, image_metrics
+from medfe.evaluation.metrics import LOWER_IS_BETTER
+from medfe.evaluation.processes import complete
 from medfe.evaluation.settings import EvaluationSettings, check_number
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
+from medfe.evaluation.work import LPIPS, METRICS, ORIGINALS, Work, batches, key
 from medfe.inference import best_device
+
+__all__ = ["ORIGINALS", "Measurements", "batches", "choose_endpoint", "choose_size", "key", "measure"]
 
 FEWEST_PHOTOGRAPHS = 4
 DEFAULT_SIZE = 256
-ORIGINALS = "originals"
-_METRICS, _LPIPS = "metrics", "lpips"
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def measure(settings: EvaluationSettings, store: Store) -> Measurements:
         found = len(np.unique(testset.photographs))
         raise MedfeError(f"{settings.data}: found {found} photographs, expected at least {FEWEST_PHOTOGRAPHS}")
     _claim(settings, testset, store)
-    _Run(settings, store, testset, methods, judges).complete()
+    complete(Work(settings, store, testset, methods, judges))
     return _collect(settings, store, testset, tuple(methods), judges, endpoint)
 
 
@@ -122,7 +118,7 @@ def choose_endpoint(asked: str | None, judges: Judges) -> str:
         MedfeError: if the one asked for cannot be computed, or is a Fréchet distance.
     """
     kids = [embedder.kid for embedder in judges.embedders]
-    metrics = [name for name in LOWER_IS_BETTER if name != _LPIPS or judges.lpips is not None]
+    metrics = [name for name in LOWER_IS_BETTER if name != "lpips" or judges.lpips is not None]
     available = kids + [name + suffix for name in metrics for suffix in ("", "_hole")]
     if asked is not None and asked not in available:
         raise MedfeError(f"endpoint: found {asked!r}, expected one of: {', '.join(available)}")
@@ -148,97 +144,6 @@ def _claim(settings: EvaluationSettings, testset: TestSet, store: Store) -> None
     store.claim(identity)
 
 
-def key(method: Method) -> str:
-    """Return the name under which a method's batches are stored; another version has another."""
-    return f"{method.name}-{method.digest}"
-
-
-class _Run:
-    """Fills in what the store lacks."""
-
-    def __init__(
-        self, settings: EvaluationSettings, store: Store, testset: TestSet, methods: list[Method], judges: Judges
-    ) -> None:
-        self.settings, self.store, self.testset = settings, store, testset
-        self.methods, self.judges = methods, judges
-
-    def complete(self) -> None:
-        """Compute every missing piece of every batch."""
-        size = self.settings.batch_size
-        originals = list(batches(len(self.testset.images), size))
-        items = list(batches(len(self.testset), size))
-        with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
-        ) as progress:  # fmt: skip
-            total = len(self.testset.images) + len(self.methods) * len(self.testset)
-            task = progress.add_task("originals", total=total, rate="")
-            for batch in originals:
-                self._originals(batch)
-                _advance(progress, task, len(batch))
-            for method in self.methods:
-                progress.update(task, description=method.name)
-                for batch in items:
-                    self._method(method, batch)
-                    _advance(progress, task, len(batch))
-
-    def _originals(self, batch: range) -> None:
-        wanted = self._missing_embedders(ORIGINALS, batch)
-        if not wanted:
-            return
-        images = torch.stack([self.testset.image(index) for index in batch])
-        for embedder in wanted:
-            self.store.save(ORIGINALS, embedder.name, batch.start, {"features": embedder(images)})
-
-    def _method(self, method: Method, batch: range) -> None:
-        name, start = key(method), batch.start
-        wanted = self._missing_embedders(name, batch)
-        metrics = not self.store.has(name, _METRICS, start)
-        lpips = self.judges.lpips if not self.store.has(name, _LPIPS, start) else None
-        files = self._missing_pngs(method, batch)
-        if not (wanted or metrics or lpips or files):
-            return
-        images, masks = self.testset.batch(batch)
-        with torch.random.fork_rng(devices=[]):  # a method that draws at random draws the same when it is run again
-            torch.manual_seed(self.settings.seed + start)
-            filled = method(images, masks)
-        for item, path in files.items():
-            save_png(filled[item - start].movedim(0, -1).numpy(), path)
-        for embedder in wanted:
-            self.store.save(name, embedder.name, start, {"features": embedder(filled)})
-        if lpips is not None:
-            whole, hole = lpips(filled, images, masks)
-            self.store.save(name, _LPIPS, start, {"lpips": whole, "lpips_hole": _array(hole)})
-        if metrics:
-            values = image_metrics(filled, images, masks)
-            self.store.save(name, _METRICS, start, {metric: _array(value) for metric, value in values.items()})
-
-    def _missing_embedders(self, name: str, batch: range) -> list[Embedder]:
-        return [embedder for embedder in self.judges.embedders if not self.store.has(name, embedder.name, batch.start)]
-
-    def _missing_pngs(self, method: Method, batch: range) -> dict[int, Path]:
-        if not self.settings.save_images:
-            return {}
-        folder = self.store.folder / "images" / self.store.safe(key(method))
-        k = self.testset.masks_per_image
-        names = {item: f"{item:06d}_{Path(self.testset.names[item // k]).stem}.png" for item in batch}
-        return {item: folder / name for item, name in names.items() if not (folder / name).exists()}
-
-
-def _advance(progress: Progress, task: TaskID, count: int) -> None:
-    progress.update(task, advance=count, rate=f"{progress.tasks[0].speed or 0:.1f} images/s")
-
-
-def batches(count: int, size: int) -> Iterator[range]:
-    """Yield the ranges of `size` that `count` items fall into."""
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
-
-
-def _array(values: Tensor | None) -> np.ndarray:
-    return np.empty(0) if values is None else values.numpy()
-
-
 def _collect(
     settings: EvaluationSettings,
     store: Store,
@@ -251,9 +156,9 @@ def _collect(
     starts = [batch.start for batch in batches(len(testset), size)]
     rows, where = [], testset.table()
     for method in methods:
-        values = store.load(key(method), _METRICS, starts)
+        values = store.load(key(method), METRICS, starts)
         if judges.lpips is not None:
-            values |= store.load(key(method), _LPIPS, starts)
+            values |= store.load(key(method), LPIPS, starts)
         rows.append(where.assign(**values).assign(method=method.name))
     table = pd.concat(rows, ignore_index=True)
     table.insert(0, "method", table.pop("method"))

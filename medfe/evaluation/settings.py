@@ -73,6 +73,8 @@ class EvaluationSettings(Settings):
     """Write every method's images as PNG."""
     show_data_images: bool = False
     """Show photographs of the data in the report, which then must not be published without their owners' consent."""
+    processes: int = Field(1, ge=1)
+    """Processes that share the batches: on a CPU of one thread each, with CUDA on the devices in turn."""
     device: str | None = None
     """Where to compute; default: the best there is."""
 

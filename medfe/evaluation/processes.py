@@ -1,0 +1,140 @@
+"""Work done in this process, or shared out to several: results are the same bytes, and a kill loses what was at work.
+
+Each process takes the next batch when it is done with one. On a CPU each has one thread; with CUDA the processes take
+the devices in turn.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
+
+import cv2
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medfe.errors import MedfeError
+from medfe.evaluation.embeddings import find_judges
+from medfe.evaluation.methods import load_methods
+from medfe.evaluation.settings import EvaluationSettings
+from medfe.evaluation.store import Store
+from medfe.evaluation.testset import TestSet
+from medfe.evaluation.work import ORIGINALS, Task, Work
+from medfe.inference import best_device
+
+
+def complete(work: Work) -> None:
+    """Do all that is missing, with a progress bar on standard error.
+
+    Raises:
+        MedfeError: a method fails, the disk is full, or a process was killed; what is stored stays.
+    """
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=Console(stderr=True),
+    ) as progress:  # fmt: skip
+        tasks = list(work.tasks())
+        missing = [task for task in tasks if not work.is_done(task)]
+        total, left = (sum(len(task.batch) for task in some) for some in (tasks, missing))
+        bar = progress.add_task("", total=total, completed=total - left, rate="")
+        processes = min(work.settings.processes, len(missing))
+        for task in _spread(work, missing, processes) if processes > 1 else _one_after_another(work, missing):
+            name = ORIGINALS if task.method is None else work.methods[task.method].name
+            rate = f"{progress.tasks[0].speed or 0:.1f} images/s"
+            progress.update(bar, advance=len(task.batch), description=name, rate=rate)
+
+
+def devices(asked: str | None, processes: int) -> list[str]:
+    """Return where each process computes: CUDA's devices in turn, unless one is named."""
+    device = asked or str(best_device())
+    if device == "cuda":
+        return [f"cuda:{number % torch.cuda.device_count()}" for number in range(processes)]
+    return [device] * processes
+
+
+def _one_after_another(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    for task in tasks:
+        work.do(task)
+        yield task
+
+
+def _spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Task]:
+    context = multiprocessing.get_context("spawn")  # forking a process whose libraries have threads may hang
+    places: SimpleQueue[str] = context.SimpleQueue()
+    for device in devices(work.settings.device, processes):
+        places.put(device)
+    with ProcessPoolExecutor(processes, context, _start, (work.settings, work.testset, places)) as pool:
+        try:
+            with _ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
+                futures = {pool.submit(_do, task): task for task in tasks}
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        except BrokenProcessPool:
+            raise MedfeError(
+                "processes: one was killed, probably for lack of memory; results are kept, try fewer --processes"
+            ) from None
+        finally:  # after a failure or Ctrl-C, batches at work are ended and stored, others are not begun
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Process:
+    """What a process of the pool holds."""
+
+    settings: EvaluationSettings
+    testset: TestSet
+    work: Work | None = None
+
+
+def _start(settings: EvaluationSettings, testset: TestSet, places: SimpleQueue[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    _Process.settings, _Process.testset = settings.replace(device=places.get()), testset
+
+
+def _do(task: Task) -> None:
+    if _Process.work is None:  # here, so that an error while loading reaches the parent as one
+        settings = _Process.settings
+        _Process.work = Work(
+            settings,
+            Store(settings.out),
+            _Process.testset,
+            load_methods(settings.methods, settings.device),
+            find_judges(
+                settings.backbones,
+                inception_weights=settings.inception_weights,
+                lpips_weights=settings.lpips_weights,
+                device=settings.device or "cpu",
+            ),
+        )
+    _Process.work.do(task)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)  # a pool's process would wait for work for ever; files are written whole or not at all
+
+
+@contextmanager
+def _ignored_interrupt() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # signals cannot be set, and do not arrive
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
