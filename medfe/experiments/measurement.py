@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medfe.data.files import find_images
 from medfe.data.masks import AREA_BINS
 from medfe.evaluation.distances import frechet_distance, kid
 from medfe.evaluation.protocol import Measurements, measure
@@ -28,7 +29,7 @@ class Evaluation:
         photographs: Folder below --data: central squares of all its photographs, one mask each.
         masks: Kinds of masks.
         channels: Folder below --data whose photographs the channel tables are made of; None: no tables.
-        n: Number of photographs; default: all.
+        n: At most so many photographs, chosen by the hash of their names; default: all.
     """
 
     photographs: str
@@ -45,9 +46,11 @@ def evaluation_settings(
     Every run of one size is evaluated in one folder, so that all see the same stored masks, and features of the
     photographs are computed once. Two processes may write there at once: files appear whole, and equal.
     """
+    folder = place.photographs(evaluation.photographs)
+    n = None if evaluation.n is None else min(evaluation.n, len(find_images(folder)))
     label = evaluation.photographs.replace("/", "_") + ("" if evaluation.n is None else f"_{evaluation.n}")
     return EvaluationSettings(
-        methods=methods, data=place.photographs(evaluation.photographs), masks=masks, n=evaluation.n,
+        methods=methods, data=folder, masks=masks, n=n,
         out=place.out / "evaluation" / f"{label}_{image_size}_{masks}", image_size=image_size, allow_small=True,
     )  # fmt: skip
 

@@ -65,7 +65,7 @@ def _primary(tables: dict[str, pd.DataFrame]) -> str:
     row = table.iloc[0]
     metric = row["metric"]
     claim = f"The claim is **{row['claim']}** at this scale. " if row["claim"] else ""
-    lines = ["## Primary endpoint", claim + row["verdict"] + "."]
+    lines = ["## Primary endpoint", claim + row["verdict"][:1].upper() + row["verdict"][1:] + "."]
     if row["n"] > 1:
         values = {name: number(row[name], metric, difference=True) for name in ("difference", "low", "high")}
         lines.append(
@@ -124,7 +124,7 @@ def _differences(table: pd.DataFrame) -> str:
         rows.append([
             f"`{row['first']}` − `{row['second']}`", heading(metric), row["masks"], row["n"],
             number(row["difference"], metric, difference=True), "–" if pd.isna(row["low"]) else interval,
-            _p(row["p_value"]), _p(row["p_holm"]), row["verdict"].partition(" (")[0] or "–",
+            _p(row["p_value"]), _p(row["p_holm"]), row["verdict"].rpartition(" (difference")[0] or row["verdict"] or "–",
         ])  # fmt: skip
     header = ["contrast", "metric", "masks", "n", "difference", "95 % interval", "p", "p (Holm)", "verdict"]
     return markdown(header, rows)

@@ -13,7 +13,7 @@ from medfe.experiments.claims import claim
 from medfe.experiments.entry import Entry, Workplace
 from medfe.experiments.records import EXCLUDED, read_record, write_record
 from medfe.experiments.stopping import Interrupted
-from medfe.experiments.workers import STOPPED, TAKEN, Workers
+from medfe.experiments.workers import Workers
 from medfe.training.loop import NonFiniteLossError
 
 _POLL_SECONDS = 1.0
@@ -226,16 +226,3 @@ def clock(seconds: float) -> str:
     """Return a time as hours:minutes:seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def run_worker(name: str, place: Workplace) -> int:
-    """Run one entry in this process, a child of a run with several; return the exit code."""
-    entry = place.experiment[name]
-    try:
-        with place.stop, claim(place.out, entry.folder) as owner:
-            if owner is not None:
-                return TAKEN
-            execute(entry, place)
-    except Interrupted:
-        return STOPPED
-    return 0

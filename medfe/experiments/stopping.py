@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from types import FrameType, TracebackType
@@ -40,12 +39,16 @@ class Stop:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._interrupt)
-        if self.deadline is not None:
-            self._timer = threading.Timer(max(0.0, self.deadline - time.monotonic()), self._ask)
-            self._timer.daemon = True
-            self._timer.start()
-        if self.with_parent:
-            threading.Thread(target=self._watch_parent, daemon=True).start()
+        try:
+            if self.deadline is not None:
+                self._timer = threading.Timer(max(0.0, self.deadline - time.monotonic()), self._ask)
+                self._timer.daemon = True
+                self._timer.start()
+            if self.with_parent:
+                threading.Thread(target=self._watch_parent, daemon=True).start()
+        except Interrupted:  # the context was not entered, so nobody leaves it
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -75,6 +78,6 @@ class Stop:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _watch_parent(self) -> None:
-        while sys.stdin is not None and sys.stdin.buffer.read(1):
+        while os.read(0, 1):  # not sys.stdin, whose lock a forked data loader would wait for
             pass
         self._ask()

@@ -14,6 +14,8 @@ from typing import IO
 
 from medfe.experiments.entry import Entry, Workplace
 
+FAILED = 2
+"""Exit code of a worker that ended with a user's mistake, in the last line of its log."""
 STOPPED = 3
 """Exit code of a worker that was stopped before its entry was complete."""
 TAKEN = 4
@@ -80,8 +82,8 @@ class Workers:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("ab")
         command = [
-            sys.executable, "-m", "medfe", "reproduce", place.experiment.name, "--data", str(place.data),
-            "--out", str(place.out), "--results", str(place.results), "--worker", entry.name,
+            sys.executable, "-m", "medfe.experiments.worker", place.experiment.name, entry.name,
+            *map(str, (place.data, place.out, place.results)),
         ]  # fmt: skip
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -112,4 +114,4 @@ def _failure(worker: _Worker) -> str | None:
     if code == STOPPED:
         return "stopped from outside"
     lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
-    return f"exit code {code}: {lines[-1].removeprefix('medfe: error: ')} (log: {worker.log})"
+    return f"exit code {code}: {lines[-1]} (log: {worker.log})"

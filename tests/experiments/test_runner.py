@@ -1,0 +1,314 @@
+"""Runs are made once, in order, whatever stops them; other settings are refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from medfe.errors import MedfeError
+from medfe.experiments import runner
+from medfe.experiments.claims import claim
+from medfe.experiments.overview import overview
+from medfe.experiments.records import read_record
+from medfe.experiments.runner import pending_entries, run_experiment
+from medfe.experiments.stopping import Interrupted
+from medfe.experiments.summary import summarize
+from medfe.experiments.trainings import GeneratorRun
+from medfe.training.loop import NonFiniteLossError
+
+from .conftest import small_experiment
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A finished experiment: its workplace."""
+    folder = tmp_path_factory.mktemp("finished")
+    place = runner.Workplace(experiment=small_experiment(), data=data, out=folder / "out", results=folder / "results")
+    run_experiment(place)
+    return place
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+
+
+def names(entries):
+    return [entry.name for entry in entries]
+
+
+def test_a_record_holds_what_tables_need(finished):
+    record = read_record(finished.results, finished.experiment, finished.experiment["autoencoder_seed0"])
+    (metrics,) = record["metrics"]
+    assert metrics["masks"] == "center"
+    assert metrics["images"] == metrics["photographs"] == 6
+    assert metrics["mask_area"] == 0.25
+    assert metrics["small"]
+    assert 0 < metrics["l1"] < metrics["l1_hole"] < 1
+    assert {"kid_efficientnet_lite2", "fd_efficientnet_lite2", "psnr", "ssim_hole"} <= metrics.keys()
+    assert record["training"]["images"] == 6
+    assert record["training"]["terms"]["intermediate"] > 0
+    assert 0 < record["autoencoders"]["texture_l1"] < 2
+    assert record["versions"]["torch"]
+    assert record["status"] == "done"
+
+
+def test_no_result_names_a_place_of_this_machine(finished):
+    summarize(finished.experiment, finished.results)
+    for path in finished.results.rglob("*"):
+        if path.is_file():
+            assert str(finished.data) not in path.read_text()
+            assert str(finished.out) not in path.read_text()
+
+
+def test_what_is_done_is_skipped_even_without_its_weights(finished, tmp_path):
+    place = replace(finished, out=tmp_path / "elsewhere")
+    before = files(place.results)
+    run_experiment(place)
+    assert files(place.results) == before
+    assert not (place.out / "tiny_utkface").exists()
+
+
+def test_missing_weights_are_made_again_only_where_a_run_starts_from_them(finished, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(finished.results, results)
+    place = replace(finished, out=tmp_path / "elsewhere", results=results)
+    (results / "runs" / "small" / "low_resolution_seed0.json").unlink()
+    assert names(pending_entries(place)) == ["low_resolution_seed0"]
+    (results / "runs" / "small" / "autoencoder_seed0.json").unlink()
+    assert names(pending_entries(place)) == ["autoencoders_seed0", "low_resolution_seed0", "autoencoder_seed0"]
+    assert names(pending_entries(place, ("autoencoder_seed0",))) == ["autoencoders_seed0", "autoencoder_seed0"]
+
+
+def test_a_record_of_other_settings_is_refused_naming_them(finished):
+    place = replace(finished, experiment=small_experiment(losses={"perceptual": 0, "l1_hole": 3.0}))
+    with pytest.raises(MedfeError, match=r"training\.losses\.l1_hole 2\.0 there, 3\.0 asked for") as error:
+        run_experiment(place)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_folder_of_other_settings_is_refused_before_anything_runs(finished, tmp_path):
+    place = replace(
+        finished, results=tmp_path / "results", experiment=small_experiment(losses={"perceptual": 0, "l1_hole": 3.0})
+    )
+    with pytest.raises(MedfeError, match=r"losses\.l1_hole 2\.0 there, 3\.0 asked for"):
+        run_experiment(place)
+    assert not place.results.exists()
+
+
+def test_free_settings_change_no_digest_but_others_do():
+    def digests(**changes):
+        experiment = small_experiment(**changes)
+        return {entry.name: entry.digest(experiment) for entry in experiment.entries}
+
+    own = digests()
+    assert digests(workers=3, save_every=1) == own
+    changed = digests(batch_size=3)
+    assert changed["autoencoders_seed0"] == own["autoencoders_seed0"]
+    assert changed["autoencoder_seed0"] != own["autoencoder_seed0"]
+
+
+def test_a_run_that_starts_from_another_has_its_digest_in_its_own():
+    experiment = small_experiment()
+    first = replace(experiment.entries[0], changes={**experiment.entries[0].changes, "max_steps": 4})
+    other = replace(experiment, entries=(first, *experiment.entries[1:]))
+    assert other["autoencoder_seed0"].digest(other) != other["autoencoder_seed0"].digest(experiment)
+    assert other["low_resolution_seed0"].digest(other) == other["low_resolution_seed0"].digest(experiment)
+
+
+def test_a_dry_run_prints_every_run_and_writes_nothing(finished, tmp_path):
+    text = overview(finished)
+    assert all(f"{name}" in text for name in names(finished.experiment.entries))
+    assert "to do: 0 runs, about 0.0 hours" in text
+    empty = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
+    assert "to do: 3 runs" in overview(empty)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_infinite_loss_excludes_the_run_and_what_starts_from_it(workplace, monkeypatch):
+    place = workplace(small_experiment())
+
+    def diverge(*_):
+        raise NonFiniteLossError("step 2: l1 = inf")
+
+    monkeypatch.setattr(type(place.experiment.entries[0]), "run", diverge)
+    monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
+    run_experiment(place)
+    status = {
+        entry.name: read_record(place.results, place.experiment, entry)["status"] for entry in place.experiment.entries
+    }
+    assert status == {
+        "autoencoders_seed0": "excluded", "low_resolution_seed0": "done", "autoencoder_seed0": "excluded",
+    }  # fmt: skip
+    summarize(place.experiment, place.results)
+    report = (place.results / "small.md").read_text()
+    assert "**Excluded:** `autoencoders_seed0` (step 2: l1 = inf)" in report
+    assert "`autoencoder_seed0` (starts from autoencoders_seed0, which is excluded)" in report
+
+
+def test_a_run_that_fails_keeps_only_those_from_running_that_start_from_it(workplace, monkeypatch):
+    place = workplace(small_experiment())
+
+    def fail(*_):
+        raise MedfeError("no such file")
+
+    monkeypatch.setattr(type(place.experiment.entries[0]), "run", fail)
+    monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
+    with pytest.raises(MedfeError, match="autoencoders_seed0: no such file"):
+        run_experiment(place)
+    assert names(pending_entries(place)) == ["autoencoders_seed0", "autoencoder_seed0"]
+
+
+def test_out_of_time_it_stops_and_the_same_command_goes_on(workplace):
+    place = workplace(small_experiment(), max_minutes=0.0)
+    with pytest.raises(Interrupted), place.stop:
+        run_experiment(place)
+    assert len(pending_entries(place)) == 3
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_request_to_end_during_evaluation_stops_it_and_keeps_the_training(workplace, monkeypatch):
+    place = workplace(small_experiment())
+    interrupted = []
+
+    def measure(*_):
+        interrupted.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal was ignored")
+
+    monkeypatch.setattr("medfe.experiments.trainings.measure_run", measure)
+    with pytest.raises(Interrupted), place.stop:
+        run_experiment(place, ("low_resolution_seed0",))
+    assert interrupted == [True]
+    entry = place.experiment["low_resolution_seed0"]
+    assert entry.has_weights(place)
+    assert read_record(place.results, place.experiment, entry) is None
+
+
+def test_only_what_is_named_is_run_and_an_unknown_name_is_refused():
+    experiment = small_experiment(seeds=(0, 1))
+    assert names(experiment.choose(("autoencoder_seed1",))) == ["autoencoder_seed1"]
+    assert names(experiment.choose(("seed1", "low"))) == [
+        "low_resolution_seed0", "autoencoders_seed1", "low_resolution_seed1", "autoencoder_seed1",
+    ]  # fmt: skip
+    with pytest.raises(MedfeError, match="--only nothing: no run of small is called so"):
+        experiment.choose(("nothing",))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
+def test_a_claim_keeps_other_processes_out_and_ends_with_its_process(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from medfe.experiments.claims import claim\n"
+        "with claim(Path(sys.argv[1]), 'a/b') as owner:\n    print(owner, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline().strip() == b"None"
+        with claim(tmp_path, "a/b") as owner:
+            assert owner == process.pid
+        with claim(tmp_path, "a/c") as owner:
+            assert owner is None
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    with claim(tmp_path, "a/b") as owner:
+        assert owner is None
+
+
+class Tree:
+    """`medfe reproduce smoke` as a process of its own."""
+
+    def __init__(self, data, folder, *options):
+        command = [
+            sys.executable, "-m", "medfe", "reproduce", "smoke", "--data", str(data), "--out", str(folder / "out"),
+            "--results", str(folder / "results"), *options,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def children(self):
+        """Process ids of the children, and of theirs."""
+        found = [self.process.pid]
+        for pid in found:
+            path = Path(f"/proc/{pid}/task/{pid}/children")
+            found += [int(child) for child in path.read_text().split()] if path.exists() else []
+        return found[1:]
+
+    def wait_for(self, path):
+        """Wait until a file is there."""
+        limit = time.monotonic() + 200
+        while not path.exists():
+            assert self.process.poll() is None, self.process.stderr.read()
+            assert time.monotonic() < limit, f"{path} did not appear"
+            time.sleep(0.02)
+
+    def kill(self):
+        """Kill this process alone."""
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self):
+        """Wait for the end; return the exit code and standard error."""
+        message = self.process.communicate()[1]
+        return self.process.returncode, message
+
+
+@pytest.fixture
+def single_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_killed_amid_a_training_it_goes_on_to_the_weights_of_an_undisturbed_run(data, tmp_path, single_thread):
+    folders = {name: tmp_path / name / "out" / "tiny_utkface" / "low_resolution_seed0" for name in ("one", "two")}
+    for name in folders:
+        (tmp_path / name).mkdir()
+    killed = Tree(data, tmp_path / "one", "--only", "low_resolution_seed0")
+    killed.wait_for(folders["one"] / "state.ckpt")
+    killed.kill()
+    assert not list((tmp_path / "one" / "results").rglob("*.json"))
+    for name in folders:
+        code, message = Tree(data, tmp_path / name, "--only", "low_resolution_seed0").end()
+        assert code == 0, message
+    one, two = (load_file(folder / "generator.safetensors") for folder in folders.values())
+    assert [name for name in one if not one[name].equal(two[name])] == []
+    records = [
+        json.loads((tmp_path / name / "results/runs/smoke/low_resolution_seed0.json").read_text()) for name in folders
+    ]
+    assert records[0]["metrics"] == records[1]["metrics"]
+    assert records[0]["training"]["terms"] == records[1]["training"]["terms"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the children in /proc")
+def test_children_outlive_no_killed_parent_and_both_runs_go_on(data, tmp_path, single_thread):
+    options = ("--processes", "2", "--only", "low_resolution_seed0", "low_resolution_seed1")
+    runs = [tmp_path / "out" / "tiny_utkface" / f"low_resolution_seed{seed}" for seed in (0, 1)]
+    tree = Tree(data, tmp_path, *options)
+    for run in runs:
+        tree.wait_for(run / "config.json")
+    children = tree.children()
+    assert len(children) >= 2
+    tree.kill()
+    limit = time.monotonic() + 60
+    while left := [pid for pid in children if is_alive(pid)]:
+        assert time.monotonic() < limit, f"children outlive the killed parent: {left}"
+        time.sleep(0.1)
+    code, message = Tree(data, tmp_path, *options).end()
+    assert code == 0, message
+    for seed in (0, 1):
+        assert (tmp_path / f"results/runs/smoke/low_resolution_seed{seed}.json").exists()
+
+
+def is_alive(pid):
+    """Whether a process runs: one that has ended and waits to be counted does not."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
