@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import OmitSubcommandPrefixes, subcommand
+from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
 
 from medfe.errors import MedfeError
+
+if TYPE_CHECKING:
+    from medfe.preference.store import VoteStore
 
 
 @dataclass
@@ -85,9 +88,9 @@ class Create:
         study = create_study(pictures, design, self.out, _database(self.database))
         raters = -(-design.target_votes // design.main_trials)
         print(
-            f"{self.out}: {len(study.items)} pictures, {len(study.methods)} methods; {design.target_votes} answers are "
-            f"{raters} raters of {design.main_trials} trials, {design.catches} catch trials and {design.repeats} "
-            f"repeats each; python -m demo --study {self.out}"
+            f"{self.out}: {len(study.items)} pictures, {len(study.methods)} methods; {design.target_votes} answers "
+            f"take {raters} raters of {design.trials} trials ({design.main_trials} main, {design.catches} catch, "
+            f"{design.repeats} repeated); python -m demo --study {self.out}"
         )
 
 
@@ -134,10 +137,119 @@ class Power:
 
 
 @dataclass
+class Simulate:
+    """Simulate studies that nobody took part in, to see whether the intervals hold what they promise."""
+
+    raters: int = 20
+    """Raters of a study."""
+    images: int = 60
+    """Pictures of a study."""
+    trials: int = 30
+    """Main trials of each rater."""
+    share: float = 0.6
+    """True share of wins without ties."""
+    rater_sd: float = 0.5
+    """Spread of the raters' preferences, standard deviation in logits."""
+    image_sd: float = 0.8
+    """Spread of the pictures' differences, standard deviation in logits."""
+    ties: float = 0.15
+    """Share of ties."""
+    studies: int = 500
+    """Number of studies."""
+    seed: int = 0
+    """Seed of the simulation."""
+
+    def run(self) -> None:
+        """Simulate and print."""
+        from medfe.preference.simulation import Scenario, simulate
+
+        settings = {name: value for name, value in vars(self).items() if name not in ("studies", "seed")}
+        found = simulate(Scenario(**settings), self.studies, self.seed)
+        print(found.text())
+
+
+@dataclass
+class OnVotes:
+    """Settings of what is done with a study's votes."""
+
+    study: Positional[Path]
+    """Folder of the study."""
+    database: str | None = None
+    """Database of the votes; default: MEDFE_STUDY_DATABASE if set, else SQLite in the folder."""
+
+    def store(self) -> VoteStore:
+        """Open the votes."""
+        from medfe.preference.database import database_url
+        from medfe.preference.folder import load_study
+        from medfe.preference.store import VoteStore
+
+        return VoteStore.open(database_url(self.study, _database(self.database)), load_study(self.study))
+
+
+@dataclass
+class Analyse(OnVotes):
+    """Analyse a study's votes and write a report."""
+
+    out: Path | None = None
+    """HTML file to write; default: report.html in the folder of the study."""
+    peek: bool = False
+    """Show results before the target number of answers; the report says so."""
+
+    def run(self) -> None:
+        """Analyse, write the report and print the primary result."""
+        from medfe.preference.run import analyse_study
+
+        out = self.out or self.study / "report.html"
+        analysis = analyse_study(self.store(), out, peek=self.peek)
+        print(("PEEKED: " if analysis.peeked else "") + analysis.pairs[0].verdict)
+        print(out)
+
+
+@dataclass
+class Export(OnVotes):
+    """Write a study's votes as CSV and Parquet, with checksums."""
+
+    out: Path = Path("export")
+    """Folder for votes.csv, votes.parquet and export.json."""
+    peek: bool = False
+    """Export before the target number of answers; export.json says so."""
+
+    def run(self) -> None:
+        """Export."""
+        store = self.store()
+        from medfe.preference.export import export_votes
+
+        summary = export_votes(store, self.out, peek=self.peek)
+        print(f"{summary['rows']} votes written to {self.out}")
+
+
+@dataclass
+class Backup(OnVotes):
+    """Copy a study's database into a new SQLite file, while raters go on; keep the file private."""
+
+    out: Path = Path("votes-backup.sqlite")
+    """File to write; it can take the place of votes.sqlite in the study's folder."""
+
+    def run(self) -> None:
+        """Copy."""
+        store = self.store()
+        from medfe.preference.export import backup
+
+        print(f"{backup(store, self.out)} votes copied to {self.out}")
+
+
+@dataclass
 class Study:
     """Let people decide, blind: make a study, plan its size, analyse and keep its votes."""
 
-    command: OmitSubcommandPrefixes[Annotated[Create, subcommand("create")] | Annotated[Power, subcommand("power")]]
+    command: OmitSubcommandPrefixes[
+        Annotated[Create, subcommand("create")]
+        | Annotated[Power, subcommand("power")]
+        | Annotated[Simulate, subcommand("simulate")]
+        | Annotated[Analyse, subcommand("analyse")]
+        | Annotated[Export, subcommand("export")]
+        | Annotated[Backup, subcommand("backup")]
+    ]
 
     def run(self) -> None:
         """Run the subcommand."""

@@ -65,6 +65,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that sees one state of the database, whatever is written meanwhile."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
 def has_tables(connection: Connection) -> bool:
     """Whether a database holds a study."""
     return inspect(connection).has_table("study")

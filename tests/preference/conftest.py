@@ -32,8 +32,9 @@ def picture(seed, size=16):
 
 
 @pytest.fixture
-def make_study(tmp_path):
+def make_study(tmp_path, monkeypatch):
     """Return a function that writes a study of noise pictures and returns its folder and definition."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # forty pictures a study
 
     def make(items=12, methods=2, folder="study", **design):
         design = Design(**{"trials": 8, "catch_share": 0.125, "repeat_share": 0.125, "practice": 1, **design})
