@@ -12,7 +12,7 @@ demo: .venv/.demo
 	$(BIN)/python -m demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow --timeout 3600
