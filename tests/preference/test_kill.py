@@ -1,0 +1,143 @@
+"""The server is killed at random moments while people vote: what it called saved is in the database once."""
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from medfe.preference import queries, tokens
+from medfe.preference.store import VoteStore
+from medfe.preference.tables import trials, votes
+
+CLIENTS = 20
+
+
+class Server:
+    """`python -m demo --study`, killed with SIGKILL and started again until it is to stay."""
+
+    def __init__(self, folder, database, port):
+        self.command = [sys.executable, "-m", "demo", "--study", str(folder), "--port", str(port)]
+        self.environment = os.environ | {"MEDFE_STUDY_DATABASE": database, "OMP_NUM_THREADS": "1"}
+        self.port, self.process, self.kills = port, None, 0
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, env=self.environment)
+        assert any("http://" in line for line in iter(self.process.stdout.readline, "")), self.process.wait()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.kills += 1
+
+
+class Client:
+    """A rater's browser: tries again until it has an answer, with the same request."""
+
+    def __init__(self, port, saved):
+        self.port, self.saved, self.token = port, saved, ""
+
+    def ask(self, path, body=None):
+        content = None if body is None else json.dumps(body)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                headers = {"Authorization": f"Bearer {self.token}"}
+                connection.request("GET" if body is None else "POST", f"/api/{path}", content, headers)
+                answer = connection.getresponse()
+                reply = json.loads(answer.read())
+                assert answer.status == 200, reply
+                return reply
+            connection.close()
+            time.sleep(0.05)
+        raise AssertionError("the server did not come back")
+
+    def session(self):
+        self.token = self.ask("join", {"consent_version": "1"})["token"]
+        while not (trial := self.ask("next")).get("finished"):
+            choice = random.choice(["left", "tie", "right"])
+            body = {
+                "trial": trial["trial"], "request": tokens.random_name(), "choice": choice, "milliseconds": 500,
+                "width": 800, "height": 600, "pixel_ratio": 1, "zoomed": False,
+            }  # fmt: skip
+            assert self.ask("vote", body)["saved"]
+            self.saved.append((body["trial"], body["request"], choice))
+
+
+def vote_while_killing(make_study, database, port, trials_each, kills):
+    folder, study = make_study(items=6 * trials_each // 5, trials=trials_each, target_votes=10**6)
+    VoteStore.create(database, study).close()
+    server, saved, done = Server(folder, database.render_as_string(hide_password=False), port), [], threading.Event()
+
+    def disturb():
+        for number in range(kills):
+            # Not before some more votes are in, so that every life of the server sees some.
+            while len(saved) < (number + 1) * CLIENTS * trials_each // (kills + 2) and not done.is_set():
+                time.sleep(0.01)
+            if done.wait(random.uniform(0, 0.3)):
+                return
+            server.kill()
+            server.start()
+
+    server.start()
+    try:
+        with ThreadPoolExecutor(CLIENTS + 1) as pool:
+            killer = pool.submit(disturb)
+            sessions = [pool.submit(Client(port, saved).session) for _ in range(CLIENTS)]
+            try:
+                for session in sessions:
+                    session.result()
+            finally:
+                done.set()
+            killer.result()
+    finally:
+        server.kill()
+    return study, saved, server.kills - 1
+
+
+def check(database, study, saved, trials_each):
+    store = VoteStore.open(database, study)
+    with store.engine.connect() as connection:
+        rows = connection.execute(select(trials.c.name, votes.c.request, votes.c.choice).join(votes)).all()
+        history = queries.history(connection, study, store.clock())
+    store.close()
+    assert len(saved) == CLIENTS * trials_each
+    assert sorted(map(tuple, rows)) == sorted(saved)
+    assert len({row.name for row in rows}) == len(rows)
+    counts = history.counts.sum(axis=2)
+    assert np.ptp(counts) <= 1
+    assert np.abs(history.counts[..., 0] - history.counts[..., 1]).max() <= 1
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_200_votes_survive_a_server_that_is_killed(make_study, new_database, port):
+    database = new_database()
+    study, saved, kills = vote_while_killing(make_study, database, port, trials_each=10, kills=3)
+    assert kills == 3
+    check(database, study, saved, 10)
+
+
+@pytest.mark.slow
+def test_2000_votes_survive_a_server_that_is_killed(make_study, new_database, port):
+    database = new_database()
+    study, saved, kills = vote_while_killing(make_study, database, port, trials_each=100, kills=20)
+    assert kills == 20
+    check(database, study, saved, 100)
