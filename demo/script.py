@@ -42,6 +42,29 @@ HEAD = """
     if (--reminders === 0) clearInterval(remind);
   }, 250);
 
+  // The canvas takes a layer from the server for one of its own first, empty size, not of the picture's, and puts it
+  // that much beside its place; this tells it the picture's size.
+  let editor;
+  Object.defineProperty(window, 'editor', {
+    configurable: true,
+    get: () => editor,
+    set: (made) => {
+      editor = made;
+      const layers = made?.layer_manager;
+      const add = layers?.add_layer_from_url?.bind(layers);
+      if (!add) return;
+      layers.add_layer_from_url = (url) => {
+        const container = layers.image_container;
+        container.getLocalBounds = () => ({ x: 0, y: 0, width: made.width, height: made.height });
+        try {
+          return add(url);  // reads the size before it first waits
+        } finally {
+          delete container.getLocalBounds;
+        }
+      };
+    },
+  });
+
   const frameAt = (event) => event.target.closest?.('.panels .picture img');
   const lookAt = (event) => {
     const picture = frameAt(event);

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from gradio.components.image_editor import EditorData, EditorDataBlobs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -32,6 +32,7 @@ def received(*layers):
     return value
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(MASKS)
 def test_a_hole_that_is_put_on_the_canvas_comes_back_exactly(hole):
     picture = Image.new("RGB", (hole.shape[1], hole.shape[0]))
@@ -105,6 +106,7 @@ def test_a_mask_file_must_have_the_picture_s_size(tmp_path):
         from_file(path, "The mask file", (30, 20))
 
 
+@settings(deadline=None)  # a loaded machine is no failure
 @given(MASKS, st.integers(1, 4))
 def test_growing_adds_shrinking_takes_away_and_both_mirror_each_other(hole, pixels):
     larger, smaller = grown(hole, pixels), grown(hole, -pixels)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -26,10 +27,21 @@ CHROMIUM_FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PATIENCE = 60_000  # milliseconds, on a loaded machine
+ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"  # screenshots, to be looked at
+VIEWS = {
+    "desktop-light": (1280, 1000, "light"),
+    "desktop-dark": (1280, 1000, "dark"),
+    "phone-light": (390, 844, "light"),
+    "phone-dark": (390, 844, "dark"),
+}
+INK = (236, 72, 120)  # the colour of the hole on the canvas
+HOLE_COLOR = (123, 104, 117)  # and in the masked input
 CANVAS_FITS = """() => {
   const canvas = document.querySelector('#editor canvas');
   return canvas && Math.abs(canvas.clientWidth - canvas.parentElement.clientWidth) < 2;
 }"""
+
+SOURCES = "() => [...document.querySelectorAll('.panels .picture')].map(panel => panel.querySelector('img')?.src)"
 
 
 def free_port() -> int:
@@ -102,9 +114,12 @@ class ComparePage:
     """What a visitor does on the tab Compare."""
 
     page: object
+    shown_run: str = ""
+    """Name of the run that is shown."""
 
     def stroke(self, *points):
-        """Draw on the canvas; points are shares of the picture's width and height on the canvas, from its middle."""
+        """Draw on the canvas; points are shares of half its shorter side, from its middle."""
+        self.page.locator("#editor canvas").first.scroll_into_view_if_needed()
         box = self.page.locator("#editor canvas").first.bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         side = min(box["width"], box["height"]) / 2
@@ -116,10 +131,66 @@ class ComparePage:
         self.page.mouse.up()
         self.page.wait_for_timeout(300)
 
-    def fill(self):
-        """Press the button and wait for the measured results."""
-        self.page.click("#fill")
-        self.page.wait_for_selector(".numbers dl")
+    def tap(self, tool):
+        """Press a button of the canvas."""
+        self.page.locator("#editor").get_by_role("button", name=tool, exact=True).click()
+        self.page.wait_for_timeout(300)
+
+    def put(self, button, told="%"):
+        """Press a button below the canvas, and wait until the canvas holds its hole."""
+        before = self.status()
+        self.page.locator(".tools").get_by_role("button", name=button, exact=True).click()
+        self.page.wait_for_function(
+            "([before, told]) => {const now = document.getElementById('status').innerText.trim();"
+            "return now.includes(told) && now !== before}",
+            arg=[before, told],
+        )
+        self.settle()
+
+    def settle(self):
+        """Wait until the canvas has taken a picture or a hole: no event tells, so two equal looks must."""
+        looks = []
+        for _ in range(40):
+            self.page.wait_for_timeout(250)
+            looks.append(self.canvas().tobytes())
+            if len(looks) > 3 and len(set(looks[-3:])) == 1:
+                return
+        raise AssertionError("the canvas never came to rest")
+
+    def canvas(self):
+        """Return the canvas as the visitor sees it, H×W×3."""
+        self.page.mouse.move(5, 5)  # the brush's outline follows the mouse
+        picture = self.page.locator("#editor canvas").first.screenshot()
+        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+    def strokes_on(self, color):
+        """Return what is inked of a picture of one colour, as it is seen: True = hole, cut to the picture."""
+        seen = self.canvas().astype(int)
+        ink, blank = (np.abs(seen - np.array(c)).max(axis=2) <= 40 for c in (INK, color))
+        rows, columns = (np.flatnonzero((ink | blank).sum(axis=axis) > 20) for axis in (1, 0))
+        return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    def run_name(self):
+        return self.page.locator("#status p").get_attribute("data-run")
+
+    def fill(self, press=None):
+        """Press the button, or do what does the same, and wait for the pictures of a new run, which must differ."""
+        before = self.page.evaluate(SOURCES)
+        (press or (lambda: self.page.click("#fill")))()
+        self.page.wait_for_function(
+            "([before, run]) => ![run, ''].includes(document.querySelector('#status p').dataset.run)"
+            f" && ({SOURCES})().every((source, place) => place === 0 || source !== before[place])",
+            arg=[before, self.shown_run],
+        )
+        self.shown_run = self.run_name()
+
+    def tab(self, name):
+        self.page.get_by_role("tab", name=name).click()
+        self.page.wait_for_timeout(500)
+
+    def overflows(self):
+        """Whether the page is wider than the window."""
+        return self.page.evaluate("document.querySelector('.gradio-container').scrollWidth > innerWidth")
 
     def upload(self, image, file_format="PNG", name="photo.png", **options):
         """Choose a picture in the dialogue of the upload button."""
@@ -143,21 +214,50 @@ class ComparePage:
         titles = [text.strip() for text in self.page.locator(".panels .picture label").all_inner_texts()]
         pictures = []
         for image in self.page.locator(".panels .picture img").all():
+            assert image.get_attribute("alt")
             answer = self.page.request.get(image.evaluate("image => image.src"))
             assert answer.headers["content-type"] == "image/png"
             pictures.append(np.asarray(Image.open(io.BytesIO(answer.body()))))
         return dict(zip(titles, pictures, strict=True))
 
+    def hole_in(self, truth):
+        """Return the hole that the server used, once all pictures are right.
+
+        They have one size, and known pixels equal the input bit for bit. In the hole the input shows one colour and the
+        models show others.
+        """
+        return hole_in(self.pictures(), truth)
+
+
+def hole_in(pictures, truth):
+    assert {picture.shape for picture in pictures.values()} == {truth.shape}
+    _, masked, *results = pictures.values()
+    assert np.array_equal(pictures["Ground truth"], truth)
+    hole = (masked != truth).any(axis=2)
+    assert (masked[hole] == HOLE_COLOR).all()
+    for result in results:
+        assert np.array_equal(result[~hole], truth[~hole])
+        assert (result[hole] != HOLE_COLOR).any(axis=1).mean() > 0.9
+    assert not np.array_equal(results[0], results[1])
+    return hole
+
 
 @pytest.fixture
-def visit(browser):
-    """Return a function that opens a page as a new visitor, and fails the test if the page reaches elsewhere."""
-    contexts, problems = [], []
+def visit(browser, request):
+    """Return a function that opens a page as a new visitor, and fails the test if the page reaches elsewhere.
 
-    def open_page(address, width=1280, height=1000, color_scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=color_scheme)
-        contexts.append(context)
+    At the end of the test what the visitors see is kept as a picture.
+    """
+    pages, problems = [], []
+    test = re.sub(r"[^\w-]+", "-", request.node.name).strip("-")
+
+    def open_page(address, view="desktop-light"):
+        width, height, color_scheme = VIEWS[view]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=color_scheme, has_touch=view.startswith("phone")
+        )
         page = context.new_page()
+        pages.append((view, page))
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
         page.on(
@@ -172,9 +272,13 @@ def visit(browser):
         page.wait_for_timeout(1000)  # the canvas takes the picture, and its place on the page
         page.wait_for_function(CANVAS_FITS)
         page.wait_for_timeout(500)
-        return ComparePage(page)
+        compare = ComparePage(page)
+        compare.shown_run = compare.run_name()
+        return compare
 
     yield open_page
-    for context in contexts:
-        context.close()
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    for number, (view, page) in enumerate(pages, start=1):
+        page.screenshot(path=ARTIFACTS / f"{test}-{number}-{view}.png", full_page=True)
+        page.context.close()
     assert problems == []

@@ -1,62 +1,75 @@
 """What a visitor does: draw, fill, look; on a real server and in a real browser."""
 
+import re
+
 import numpy as np
+import pytest
 from PIL import Image
 
+from demo.holes import RULES, by_rule
 from medfe.data.samples import portraits, scenes
 
+# Six visitors who know nothing of this page and press the button at the same moment.
+CROWD = """async () => {
+  const config = await (await fetch('config')).json();
+  const id = config.components.find(part => part.props.elem_id === 'fill').id;
+  const fn = config.dependencies.find(event => event.targets.some(([target]) => target === id));
+  const layer = document.createElement('canvas');
+  layer.width = layer.height = 720;
+  layer.getContext('2d').fillRect(100, 100, 400, 400);
+  const url = layer.toDataURL('image/png');
+  const drawing = {background: null, composite: null, layers: [{path: url, url, meta: {_type: 'gradio.FileData'}}]};
+  const data = fn.inputs.map((_, place) => place === 1 ? drawing : place === 2 ? false : null);
+  await Promise.all([...Array(6).keys()].map(visitor => fetch('gradio_api/queue/join', {
+    method: 'POST', headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify({data, fn_index: fn.id, session_hash: `crowd${visitor}`}),
+  })));
+}"""
+NAMELESS = """() => [...document.querySelectorAll('img, button, input, a')]
+  .filter(part => part.checkVisibility() && !part.alt && !part.innerText.trim() && !part.ariaLabel && !part.title
+    && !(part.labels && [...part.labels].some(label => label.innerText.trim()))
+    && !part.closest('[aria-label]'))
+  .map(part => part.outerHTML.slice(0, 200))"""
 TITLES = ["Ground truth", "Masked input", "MEDFE", "MEDFE+CAE"]
-HOLE_COLOR = (123, 104, 117)
+PORTRAIT = np.asarray(portraits()["astronaut"])
 
 
-def check_results(pictures, truth):
-    """Known pixels equal the input bit for bit, everywhere else the models differ from the empty hole."""
-    assert {picture.shape for picture in pictures.values()} == {truth.shape}
-    assert np.array_equal(pictures["Ground truth"], truth)
-    hole = (pictures["Masked input"] != truth).any(axis=2)
-    assert (pictures["Masked input"][hole] == HOLE_COLOR).all()
-    results = [picture for title, picture in pictures.items() if title not in TITLES[:2]]
-    for result in results:
-        assert np.array_equal(result[~hole], truth[~hole])
-        assert (result[hole] != HOLE_COLOR).any(axis=1).mean() > 0.9
-    assert not np.array_equal(results[0], results[1])
-    return hole
+def test_the_page_opens_with_an_example_that_is_right(visit, address):
+    compare = visit(address)
+    assert list(compare.pictures()) == TITLES
+    assert np.array_equal(compare.hole_in(PORTRAIT), by_rule("Brush", (120, 120), 8))
+    assert compare.page.locator(".numbers dl").count() == 2
 
 
-def test_a_hole_that_is_drawn_is_filled_by_both_models_and_known_pixels_stay(visit, address):
+def test_a_hole_that_is_drawn_is_filled_and_another_run_needs_no_reloading(visit, address):
     compare = visit(address)
     compare.stroke((-0.3, 0.1), (0.3, 0.1))
     compare.fill()
-    pictures = compare.pictures()
-    assert list(pictures) == TITLES
-    hole = check_results(pictures, np.asarray(portraits()["astronaut"]))
+    hole = compare.hole_in(PORTRAIT)
     rows, columns = (np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0))
     assert 0.4 < rows.mean() / len(hole) < 0.7  # the stroke was drawn across, just below the middle
     assert abs(columns.mean() / len(hole) - 0.5) < 0.03
     assert f"{100 * hole.mean():.1f} %" in compare.status()
 
-    # A second run without reloading, by keyboard, on a hole with a stroke more.
     compare.stroke((0, -0.4), (0, 0.4))
-    compare.page.keyboard.press("Control+Enter")
-    compare.page.wait_for_function(
-        "share => !document.getElementById('status').innerText.includes(share)", arg=f"{100 * hole.mean():.1f} %"
-    )
-    larger = check_results(compare.pictures(), np.asarray(portraits()["astronaut"]))
+    compare.fill(lambda: compare.page.keyboard.press("Control+Enter"))
+    larger = compare.hole_in(PORTRAIT)
     assert larger[hole].all()
     assert larger.sum() > hole.sum()
 
 
-def test_a_photograph_that_is_not_square_and_was_turned_by_the_camera_is_filled_upright(visit, address):
+@pytest.mark.parametrize("view", ["desktop-light", "phone-dark"])
+def test_a_portrait_that_was_turned_by_the_camera_is_filled_upright(visit, address, view):
     photograph = scenes()["coffee"].resize((300, 200))
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held on its side
-    compare = visit(address)
+    compare = visit(address, view)
     compare.upload(photograph, exif=turned)
     compare.wait_for_status("200×300")
-    compare.page.wait_for_timeout(1000)
+    compare.settle()
     compare.stroke((-0.2, 0), (0.2, 0))
     compare.fill()
-    check_results(compare.pictures(), np.asarray(photograph.rotate(-90, expand=True)))
+    compare.hole_in(np.asarray(photograph.rotate(-90, expand=True)))
 
 
 def test_mistakes_are_told_on_the_page_and_the_next_try_works(visit, address):
@@ -65,26 +78,20 @@ def test_mistakes_are_told_on_the_page_and_the_next_try_works(visit, address):
     compare.wait_for_status("There is no hole yet")
     compare.upload_bytes(b"no picture at all")
     compare.wait_for_status("not a picture")
-    compare.page.click("#rule-centre")
-    compare.wait_for_status("25.0 %")
-    compare.page.wait_for_timeout(1000)
-    compare.page.get_by_role("button", name="Invert").click()
-    compare.wait_for_status("75.0 %")
-    compare.page.wait_for_timeout(1000)
+    compare.put("Centre", "25.0 %")
+    compare.put("Invert", "75.0 %")
     compare.fill()
-    hole = check_results(compare.pictures(), np.asarray(portraits()["astronaut"]))
+    hole = compare.hole_in(PORTRAIT)
     expected = np.ones((120, 120), dtype=bool)
     expected[30:90, 30:90] = False
     assert np.array_equal(hole, expected)
 
 
 def test_a_blind_comparison_names_the_models_after_the_choice_and_saves_exact_files(visit, address):
-    compare = visit(address, width=390, height=844, color_scheme="dark")
-    compare.page.click("#rule-centre")
-    compare.wait_for_status("25.0 %")
-    compare.page.wait_for_timeout(1000)
+    compare = visit(address, "phone-dark")
+    compare.put("Centre")
     compare.page.check("#blind input")
-    compare.page.click("#fill")
+    compare.fill()
     compare.page.wait_for_selector("#verdict label")
     before = compare.pictures()
     assert list(before) == [*TITLES[:2], "Picture A", "Picture B"]
@@ -98,7 +105,7 @@ def test_a_blind_comparison_names_the_models_after_the_choice_and_saves_exact_fi
 
     compare.page.get_by_text("Difference to ground truth").click()
     compare.page.wait_for_selector("#scale .scale")
-    assert compare.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert not compare.overflows()
     compare.page.get_by_text("Save as PNG").click()
     compare.page.get_by_role("button", name="Prepare the files").click()
     link = compare.page.locator("#save a[download]", has_text="").nth(3)
@@ -109,16 +116,51 @@ def test_a_blind_comparison_names_the_models_after_the_choice_and_saves_exact_fi
     assert np.array_equal(saved, list(after.values())[2])
 
 
-def test_the_shipped_models_fill_a_portrait(visit, shipped_address):
+def test_the_shipped_models_fill_a_portrait_and_show_their_features(visit, shipped_address):
     compare = visit(shipped_address)
-    compare.page.click("#rule-centre")
-    compare.wait_for_status("25.0 %")
-    compare.page.wait_for_timeout(1000)
+    compare.put("Centre")
     compare.fill()
     pictures = compare.pictures()
     assert list(pictures) == TITLES
-    truth = np.asarray(portraits()["astronaut"])
-    hole = check_results(pictures, truth)
+    hole = compare.hole_in(PORTRAIT)
     for title in TITLES[2:]:  # nearer to the truth than the mean colour of the known part is
-        error = np.abs(pictures[title][hole].astype(float) - truth[hole]).mean()
-        assert error < np.abs(truth[~hole].mean(axis=0) - truth[hole]).mean()
+        error = np.abs(pictures[title][hole].astype(float) - PORTRAIT[hole]).mean()
+        assert error < np.abs(PORTRAIT[~hole].mean(axis=0) - PORTRAIT[hole]).mean()
+
+    compare.page.get_by_text("What the features see").click()
+    compare.page.locator("#views img").nth(7).wait_for()
+    captions = compare.page.locator("#views .caption-label").all_inner_texts()
+    kinds = ("structure", "structure, target", "texture", "texture, target")
+    assert captions == [f"{title}: {kind}" for title in TITLES[2:] for kind in kinds]
+
+
+def test_models_without_their_targets_say_what_is_missing_and_no_path(visit, address, run_folders):
+    compare = visit(address)
+    compare.page.get_by_text("What the features see").click()
+    compare.wait_for_status("MEDFE: ")
+    assert "readout.weight" in compare.status()
+    assert "structure.safetensors" in compare.status()
+    assert str(run_folders[0].parent) not in compare.status()
+
+
+def test_a_visitor_who_has_to_wait_sees_a_place_in_the_queue(visit, address):
+    compare = visit(address)
+    compare.put("Centre")
+    compare.page.evaluate(CROWD)
+    compare.fill(
+        lambda: (compare.page.click("#fill"), compare.page.get_by_text(re.compile(r"queue: \d+/\d+")).wait_for())
+    )
+    compare.hole_in(PORTRAIT)
+
+
+def test_every_picture_and_control_has_a_name_and_the_keyboard_reaches_them_in_order(visit, address):
+    compare = visit(address)
+    assert compare.page.evaluate(NAMELESS) == []
+    compare.page.locator("#upload").focus()
+    reached = []
+    for _ in range(30):
+        compare.page.keyboard.press("Tab")
+        reached.append(compare.page.evaluate("document.activeElement.id || document.activeElement.ariaLabel"))
+    order = [f"rule-{name.lower()}" for name in RULES] + ["fill"]
+    assert [name for name in reached if name in order] == order
+    assert compare.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
