@@ -19,7 +19,8 @@ def claim(out: Path, folder: str) -> Iterator[int | None]:
     """Claim a folder of the output for as long as the context lasts.
 
     The claim is a lock of the operating system on a file, which ends with the process however that dies, and which
-    data loaders (forked children) do not inherit. Where the system has none (Windows), two processes are on their own.
+    data loaders (forked children) do not inherit. A process must not claim a folder twice: the end of the one claim
+    would end the other. Where the system has no such locks (Windows), two processes are on their own.
 
     Yields:
         None if the claim is ours, else the number of the process that has it (0 if unknown).

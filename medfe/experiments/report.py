@@ -119,12 +119,12 @@ def _described(tables: dict[str, pd.DataFrame]) -> str:
 def _differences(table: pd.DataFrame) -> str:
     rows = []
     for _, row in table.iterrows():
-        metric = row["metric"]
+        metric, words = row["metric"], row["verdict"]
         interval = " to ".join(number(row[end], metric, difference=True) for end in ("low", "high"))
         rows.append([
             f"`{row['first']}` − `{row['second']}`", heading(metric), row["masks"], row["n"],
             number(row["difference"], metric, difference=True), "–" if pd.isna(row["low"]) else interval,
-            _p(row["p_value"]), _p(row["p_holm"]), row["verdict"].rpartition(" (difference")[0] or row["verdict"] or "–",
+            _p(row["p_value"]), _p(row["p_holm"]), words.rpartition(" (difference")[0] or words or "–",
         ])  # fmt: skip
     header = ["contrast", "metric", "masks", "n", "difference", "95 % interval", "p", "p (Holm)", "verdict"]
     return markdown(header, rows)

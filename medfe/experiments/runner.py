@@ -17,6 +17,7 @@ from medfe.experiments.workers import Workers
 from medfe.training.loop import NonFiniteLossError
 
 _POLL_SECONDS = 1.0
+_HOPELESS = 3
 
 
 class Journal:
@@ -51,11 +52,31 @@ class Journal:
         self.say(f"{entry.name}: done in {clock(seconds)}, about {clock(left)} left for the experiment")
 
 
+class Failures(dict[str, str]):
+    """Why runs failed, by name; three in a row mean that something is wrong with all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streak = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether to give up."""
+        return self.streak >= _HOPELESS
+
+    def add(self, entry: Entry, reason: str, journal: Journal) -> None:
+        """Keep and report a failure."""
+        self[entry.name] = reason
+        self.streak += 1
+        journal.say(f"{entry.name}: failed: {reason}")
+
+
 def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -> None:
     """Run what is not done yet.
 
     A run whose record with the same settings lies in the results is done. One that fails does not keep the others from
-    running; the failure is reported at the end. A run whose loss is not finite is recorded as excluded.
+    running, unless three fail in a row; the failure is reported at the end. A run whose loss is not finite is recorded
+    as excluded.
 
     Args:
         place: Experiment and folders.
@@ -76,7 +97,7 @@ def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int 
         journal.say(f"{place.experiment.name}: all {len(place.experiment.choose(only))} runs are done")
         return
     journal.say(f"{place.experiment.name}: {len(pending)} runs to do, estimated {clock(journal.pending)} on two cores")
-    failures: dict[str, str] = {}
+    failures = Failures()
     if processes == 1:
         _run_here(place, only, journal, failures)
     else:
@@ -144,15 +165,18 @@ def _is_excluded(place: Workplace, entry: Entry) -> bool:
     return record is not None and record["status"] == EXCLUDED
 
 
-def _run_here(place: Workplace, only: tuple[str, ...], journal: Journal, failures: dict[str, str]) -> None:
+def _run_here(place: Workplace, only: tuple[str, ...], journal: Journal, failures: Failures) -> None:
     """Run one after another; what another process has claimed is waited for when nothing else is left."""
     waiting = False
-    while ready := _ready(place, only, failures):
+    while not failures.hopeless:
+        ready = _ready(place, only, failures)
         if not any(_try(entry, place, only, journal, failures) for entry in ready):
+            if not ready and not _is_elsewhere(place, only, failures):
+                return
             waiting = _wait(place, journal, waiting)
 
 
-def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal, failures: dict[str, str]) -> bool:
+def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal, failures: Failures) -> bool:
     """Run an entry unless another process has it; return whether it is settled."""
     place.stop.check()
     with claim(place.out, entry.folder) as owner:
@@ -165,41 +189,42 @@ def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal
         try:
             execute(entry, place)
         except MedfeError as error:
-            failures[entry.name] = str(error)
-            journal.say(f"{entry.name}: failed: {error}")
+            failures.add(entry, str(error), journal)
         else:
+            failures.streak = 0
             journal.done(entry, time.monotonic() - started)
         return True
 
 
-def _run_beside(
-    place: Workplace, only: tuple[str, ...], processes: int, journal: Journal, failures: dict[str, str]
-) -> None:
+def _run_beside(place: Workplace, only: tuple[str, ...], processes: int, journal: Journal, failures: Failures) -> None:
     """Keep so many child processes busy, one entry each."""
     waiting = False
     with Workers(place) as workers:
         while True:
             for ended in workers.ended():
                 if ended.failure is None:
+                    failures.streak = 0
                     journal.done(ended.entry, ended.seconds)
                 elif ended.failure:
-                    failures[ended.entry.name] = ended.failure
-                    journal.say(f"{ended.entry.name}: failed: {ended.failure}")
-            ready = _ready(place, only, {*failures, *(entry.name for entry in workers.entries())})
+                    failures.add(ended.entry, ended.failure, journal)
+            if failures.hopeless:
+                return
+            aside = {*failures, *(entry.name for entry in workers.entries())}
+            ready = _ready(place, only, aside)
             for entry in ready:
                 taken = {running.folder for running in workers.entries()}
                 if len(taken) < processes and entry.folder not in taken and _is_free(place, entry):
                     journal.begun(entry)
                     workers.start(entry)
             if not workers.entries():
-                if not ready:
+                if not ready and not _is_elsewhere(place, only, failures):
                     return
                 waiting = _wait(place, journal, waiting)
             _pause(place)
 
 
 def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> list[Entry]:
-    """Return what can be run now; what is left when there is nothing starts from what failed."""
+    """Return what can be run now."""
     pending = pending_entries(place, only)
     return [entry for entry in pending if entry.name not in aside and is_ready(entry, place)]
 
@@ -207,6 +232,12 @@ def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> li
 def _is_free(place: Workplace, entry: Entry) -> bool:
     with claim(place.out, entry.folder) as owner:
         return owner is None
+
+
+def _is_elsewhere(place: Workplace, only: tuple[str, ...], failures: Failures) -> bool:
+    """Tell whether another process works on what is left; if not, the rest starts from what failed."""
+    pending = [entry for entry in pending_entries(place, only) if entry.name not in failures]
+    return any(not _is_free(place, entry) for entry in pending)
 
 
 def _wait(place: Workplace, journal: Journal, waiting: bool) -> bool:

@@ -166,6 +166,56 @@ def test_a_run_that_fails_keeps_only_those_from_running_that_start_from_it(workp
     assert names(pending_entries(place)) == ["autoencoders_seed0", "autoencoder_seed0"]
 
 
+def test_three_failures_in_a_row_end_the_experiment(workplace, monkeypatch):
+    place = workplace(small_experiment(seeds=(0, 1, 2, 3)))
+    tried = []
+
+    def fail(entry, *_):
+        tried.append(entry.name)
+        raise MedfeError("no such file")
+
+    monkeypatch.setattr(GeneratorRun, "run", fail)
+    monkeypatch.setattr(type(place.experiment.entries[0]), "run", fail)
+    with pytest.raises(MedfeError, match="autoencoders_seed0: no such file; 2 more failed"):
+        run_experiment(place)
+    assert tried == ["autoencoders_seed0", "low_resolution_seed0", "autoencoders_seed1"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
+def test_what_another_process_works_on_is_waited_for_and_then_done(workplace, monkeypatch):
+    place = workplace(small_experiment())
+    monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
+    monkeypatch.setattr(type(place.experiment.entries[0]), "run", lambda *_: {})
+    monkeypatch.setattr(type(place.experiment.entries[0]), "has_weights", lambda entry, _: is_recorded(place, entry))
+    process = holder(place.out, place.experiment.entries[0].folder, seconds=2)
+    try:
+        run_experiment(place)
+    finally:
+        process.kill()
+        process.communicate()
+    lines = (place.out / "small.log").read_text()
+    assert "waiting for another process" in lines
+    assert lines.index("low_resolution_seed0: done") < lines.index("autoencoders_seed0: begun")
+    assert pending_entries(place) == []
+
+
+def is_recorded(place, entry):
+    return read_record(place.results, place.experiment, entry) is not None
+
+
+def holder(out, folder, seconds):
+    """Start a process that has a claim for some seconds; return when it has it."""
+    code = (
+        "import sys, time; from pathlib import Path; from medfe.experiments.claims import claim\n"
+        "with claim(Path(sys.argv[1]), sys.argv[2]) as owner:\n"
+        "    print(owner, flush=True); time.sleep(float(sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", code, str(out), folder, str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"None"
+    return process
+
+
 def test_out_of_time_it_stops_and_the_same_command_goes_on(workplace):
     place = workplace(small_experiment(), max_minutes=0.0)
     with pytest.raises(Interrupted), place.stop:
@@ -204,21 +254,15 @@ def test_only_what_is_named_is_run_and_an_unknown_name_is_refused():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
 def test_a_claim_keeps_other_processes_out_and_ends_with_its_process(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from medfe.experiments.claims import claim\n"
-        "with claim(Path(sys.argv[1]), 'a/b') as owner:\n    print(owner, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    process = holder(tmp_path, "a/b", seconds=60)
     try:
-        assert process.stdout.readline().strip() == b"None"
         with claim(tmp_path, "a/b") as owner:
             assert owner == process.pid
         with claim(tmp_path, "a/c") as owner:
             assert owner is None
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.communicate()
     with claim(tmp_path, "a/b") as owner:
         assert owner is None
 

@@ -1,0 +1,108 @@
+"""The registered experiments are those of the plan."""
+
+from collections import Counter
+
+import pytest
+
+from medfe.errors import MedfeError
+from medfe.experiments.registry import EXPERIMENTS, find_experiment
+from medfe.experiments.trainings import AutoencoderPair, GeneratorRun
+
+MAIN = EXPERIMENTS["main"]
+
+
+def generators(name):
+    return [entry for entry in EXPERIMENTS[name].entries if isinstance(entry, GeneratorRun)]
+
+
+def test_the_main_experiment_has_28_runs_and_6_pairs():
+    assert Counter(entry.arm for entry in MAIN.entries) == {
+        "autoencoders": 6, "low_resolution": 6, "autoencoder": 6, "random_encoder": 3, "block_dct_128": 3,
+        "block_dct_3": 3, "none": 3, "low_resolution_tanh_image": 3, "low_resolution_matched": 1,
+    }  # fmt: skip
+    assert len(generators("main")) == 28
+
+
+def test_seeds_come_one_after_another_so_that_an_interrupted_experiment_has_complete_blocks():
+    seeds = [entry.seed for entry in MAIN.entries]
+    assert seeds == sorted(seeds)
+    assert [entry.arm for entry in MAIN.entries if entry.seed == 5] == ["autoencoders", "low_resolution", "autoencoder"]
+
+
+def test_every_run_sees_20000_images_and_a_pair_60000_each():
+    for name, images in (("main", 20_000), ("weight", 20_000), ("scenes", 20_000), ("ship", 60_000)):
+        for entry in generators(name):
+            config = entry.config()
+            assert config.max_steps * config.batch_size == images
+    for experiment in EXPERIMENTS.values():
+        for entry in experiment.entries:
+            if isinstance(entry, AutoencoderPair) and experiment.name != "smoke":
+                assert entry.config("texture").max_steps * entry.config("structure").batch_size == 60_000
+
+
+@pytest.mark.parametrize(
+    ("arm", "weight", "head", "structure_image", "coefficients"),
+    [
+        ("low_resolution", 4, "norm_lrelu", "rtv", None), ("autoencoder", 32, "tanh", "image", None),
+        ("random_encoder", 32, "tanh", "image", None), ("block_dct_128", 32, "linear", "rtv", 128),
+        ("block_dct_3", 32, "linear", "rtv", 3), ("none", 0, "norm_lrelu", "image", None),
+        ("low_resolution_tanh_image", 4, "tanh", "image", None),
+    ],
+)  # fmt: skip
+def test_arms_are_those_of_the_plan(arm, weight, head, structure_image, coefficients):
+    config = MAIN[f"{arm}_seed1"].config()
+    found = config.target
+    assert (found.weight, config.generator.head, found.structure_image, found.coefficients) == (
+        weight, head, structure_image, coefficients,
+    )  # fmt: skip
+    assert (config.seed, found.seed) == (1, 1)
+
+
+def test_arms_of_one_seed_differ_in_target_and_head_alone():
+    def rest(entry):
+        values = entry.config().model_dump()
+        values["generator"].pop("head")
+        return {name: value for name, value in values.items() if name != "target"}
+
+    seed = [entry for entry in generators("main") if entry.seed == 0]
+    assert all(rest(entry) == rest(seed[0]) for entry in seed)
+
+
+def test_what_needs_auto_encoders_gets_those_of_its_seed():
+    for experiment in EXPERIMENTS.values():
+        for entry in experiment.entries:
+            if isinstance(entry, GeneratorRun) and entry.target in ("autoencoder", "random_encoder"):
+                assert entry.pair == f"autoencoders_seed{entry.seed}"
+                assert isinstance(experiment[entry.pair], AutoencoderPair)
+
+
+def test_what_an_entry_needs_comes_before_it():
+    for experiment in EXPERIMENTS.values():
+        names = [entry.name for entry in experiment.entries]
+        assert len(set(names)) == len(names)
+        for position, entry in enumerate(experiment.entries):
+            assert set(entry.needs) <= set(names[:position])
+
+
+def test_a_folder_belongs_to_one_training_even_across_experiments():
+    """Two entries may share a folder only if they are the same training."""
+    found = {}
+    for experiment in EXPERIMENTS.values():
+        for entry in experiment.entries:
+            if isinstance(entry, GeneratorRun):
+                config = entry.config().replace(save_every=1, log_every=1)
+                assert found.setdefault(entry.folder, config) == config
+            elif isinstance(entry, AutoencoderPair):
+                assert found.setdefault(entry.folder, entry.config("texture")) == entry.config("texture")
+
+
+def test_the_secondary_family_is_that_of_the_plan():
+    assert len(MAIN.secondary) == 15
+    assert MAIN.primary not in MAIN.secondary
+    assert sum(contrast.first == "autoencoder" for contrast in MAIN.secondary) == 9
+    assert MAIN.relative_margin == 0.045
+
+
+def test_an_unknown_experiment_is_refused_naming_the_others():
+    with pytest.raises(MedfeError, match="experiment 'mian': not registered, expected one of: main, ship"):
+        find_experiment("mian")
