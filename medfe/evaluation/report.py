@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from medfe.evaluation.contrasts import PRIMARY
 from medfe.evaluation.gallery import Row
 from medfe.evaluation.html_parts import by_class, by_method, data_uri, section, table
-from medfe.evaluation.names import title
+from medfe.evaluation.names import number, scale, title, unit
 from medfe.evaluation.plots import by_area, forest
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.provenance import recipe, source
@@ -59,11 +60,12 @@ def _head(measured: Measurements, tables: Tables) -> str:
     ]
     primary = tables.contrasts[tables.contrasts["role"] == PRIMARY] if len(tables.contrasts) else tables.contrasts
     for row in primary.to_dict("records"):
-        margin = "" if pd.isna(row["margin"]) else f" Margin of equivalence, named beforehand: ±{row['margin']:g}."
+        printed = f"±{scale(row['metric']) * row['margin']:g}{unit(row['metric'])}"
+        margin = "" if pd.isna(row["margin"]) else f" Margin of equivalence, named beforehand: {printed}."
         parts.append(
             f'<div class="answer"><p class="label">Primary endpoint: {escape(title(row["metric"]))}, '
-            f"{escape(row['first'])} − {escape(row['second'])}</p><p>{escape(row['verdict'])}.</p>"
-            f'<p class="note">Label-swap permutation test: p = {row["p"]:.3f}.{margin}</p></div>'
+            f"{escape(row['first'])} − {escape(row['second'])}</p><p>{escape(_words(row))}.</p>"
+            f'<p class="note">{escape(_size(row))} Label-swap permutation test: p = {row["p"]:.3f}.{margin}</p></div>'
         )
     if len(tables.sets) and tables.sets["small"].any():
         parts.append(
@@ -91,7 +93,8 @@ def _contrasts(measured: Measurements, tables: Tables) -> str:
     for pair, rows in tables.contrasts.groupby(["first", "second"], sort=False):
         first, second = map(str, pair)
         parts += [
-            f"<figure>{forest(rows)}<figcaption>{escape(first)} − {escape(second)}, with "
+            f'<figure><div class="wide">{forest(rows)}</div><figcaption>'
+            f"{escape(first)} − {escape(second)}, with "
             f"{100 * measured.settings.level:g} % intervals {rows['scope'].iloc[0]}. Every metric has a scale of its "
             "own; left of zero the first method is better. Filled: the interval leaves out 0, and Holm's correction "
             "agrees.</figcaption></figure>",
@@ -105,9 +108,23 @@ def _verdicts(rows: pd.DataFrame) -> str:
     for row in rows.to_dict("records"):
         p = "–" if pd.isna(row["p"]) else f"{row['p']:.3f}"
         holm = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
-        words = row["verdict"].partition(" (difference")[0]
-        cells.append([title(row["metric"]), row["role"], p, holm, words])
+        cells.append([title(row["metric"]), row["role"], p, holm, _words(row)])
     return table(["metric", "role", "p", "p, Holm", "verdict"], cells, words=(0, 1, 4))
+
+
+def _words(row: dict[Any, Any]) -> str:
+    """Return a verdict without its numbers, which stand beside it in the metric's usual unit."""
+    return str(row["verdict"]).partition(" (difference")[0]
+
+
+def _size(row: dict[Any, Any]) -> str:
+    """Return difference, interval and what they are over."""
+    metric = row["metric"]
+    value, low, high = (number(row[name], metric, difference=True) for name in ("difference", "low", "high"))
+    return (
+        f"Difference{unit(metric)} {value}, {100 * row['level']:g} % interval {low} to {high}, "
+        f"{row['photographs']} photographs, {row['scope']}."
+    )
 
 
 def _per_image(measured: Measurements, tables: Tables) -> str:
@@ -142,15 +159,14 @@ def _sets(measured: Measurements, tables: Tables) -> str:
 
 
 def _areas(measured: Measurements, tables: Tables) -> str:
-    if not len(tables.areas):
-        return ""
+    if not len(tables.areas) or tables.areas["class"].nunique() < 2:
+        return ""  # one class says what the table of all images says
     names = [method.name for method in measured.methods]
-    classes = list(dict.fromkeys(tables.areas["class"]))
-    parts = ["<h2>By mask area</h2>"]
-    if len(classes) > 1:
-        parts.append(f"<figure>{by_area(tables.areas, names)}</figure>")
-    parts.append(by_class(tables.areas, names, "hole, %"))
-    return section(parts)
+    return section([
+        "<h2>By mask area</h2>",
+        f'<figure class="wide">{by_area(tables.areas, names)}</figure>',
+        by_class(tables.areas, names, "hole, %"),
+    ])  # fmt: skip
 
 
 def _groups(measured: Measurements, tables: Tables) -> str:
@@ -176,7 +192,8 @@ def _gallery(measured: Measurements, rows: Sequence[Row]) -> str:
             for name, picture in zip(heads, row.pictures, strict=True)
         )
         lines.append(
-            f'<tr><td class="caption" colspan="{len(heads)}">{escape(row.caption)}</td></tr><tr>{pictures}</tr>'
+            f'<tr><td class="caption" colspan="{len(heads)}"><span>{escape(row.caption)}</span></td></tr>'
+            f"<tr>{pictures}</tr>"
         )
     origin = (
         "Photographs of the data."

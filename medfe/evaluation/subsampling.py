@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -69,13 +70,50 @@ def subsampled_frechet(
     """Return a Fréchet distance on all images and on subsamples; args and errors as for `frechet_interval`."""
     x, y = check_features(reference, generated)
     own, real = photograph_labels(len(y), len(x), photographs, reference_photographs)
+    parts = _Parts(x, y)
     values = [
-        frechet_distance(x[real_rows], y[own_rows])
+        parts.distance(real_rows, own_rows)
         for own_rows, real_rows in _subsamples(own, real, fraction, subsamples, seed)
     ]
     return SubsampledDistance(
         estimate=frechet_distance(x, y), values=np.array(values), fraction=fraction, n=len(np.unique(own))
     )
+
+
+class _Parts:
+    """Fréchet distances of many parts of two sets of features, as `frechet_distance`, in half its time.
+
+    With fewer images than dimensions the product A Bᵀ of a part's centred features is a centred part of one product,
+    made once, and its singular values are taken as roots of eigenvalues: that leaves some eight digits, far below the
+    spread of the parts.
+    """
+
+    def __init__(self, reference: Array, generated: Array) -> None:
+        self.x, self.y = reference, generated
+
+    @cached_property
+    def products(self) -> Array:
+        """Inner products of all features, M×N; with more images than dimensions nobody asks for them."""
+        return self.x @ self.y.T
+
+    def distance(self, rows: Labels, columns: Labels) -> float:
+        """Return the distance of some rows of the reference and some of the generated features."""
+        x, y = self.x[rows], self.y[columns]
+        if max(len(x), len(y)) > x.shape[1]:
+            return frechet_distance(x, y)
+        cross = self.products[np.ix_(rows, columns)]
+        cross -= cross.mean(axis=0)
+        cross -= cross.mean(axis=1, keepdims=True)
+        wide = cross if len(x) <= len(y) else cross.T
+        squares = np.linalg.eigvalsh(wide @ wide.T).clip(min=0)
+        nuclear = np.sqrt(squares).sum() / np.sqrt((len(x) - 1) * (len(y) - 1))
+        shift = x.mean(axis=0) - y.mean(axis=0)
+        return float(shift @ shift + _trace(x) + _trace(y) - 2 * nuclear)
+
+
+def _trace(features: Array) -> float:
+    """Return the trace of the sample covariance."""
+    return float(features.var(axis=0, ddof=1).sum())
 
 
 def frechet_interval(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import frechet_distance
-from medfe.evaluation.subsampling import frechet_difference, frechet_interval
+from medfe.evaluation.subsampling import _Parts, frechet_difference, frechet_interval
 
 
 def draw(rng, n, d, shift=0.1):
@@ -76,6 +76,17 @@ def test_masks_and_originals_of_a_photograph_are_drawn_together():
         assert len(reference) == 10
         np.testing.assert_array_equal(generated, np.repeat(reference, 3))
     assert [len(part) for part in seen[-1]] == [20, 60]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), st.integers(1, 80))
+@settings(max_examples=80, deadline=None)
+def test_distances_of_parts_are_frechet_distances(seed, m, n, d):
+    rng = np.random.default_rng(seed)
+    x, y = draw(rng, 60, d)
+    x += 3  # centring must not cost digits
+    rows, columns = (np.sort(rng.choice(60, size, replace=False)) for size in (m, n))
+    expected = frechet_distance(x[rows], y[columns])
+    assert _Parts(x, y).distance(rows, columns) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_the_difference_of_a_method_with_itself_is_nothing_and_turns_round():
