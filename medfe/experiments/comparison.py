@@ -44,7 +44,7 @@ class Comparison(Entry):
 
     def estimate(self) -> Estimate:
         """Return the cost; the runs themselves were measured before."""
-        items = len(self.evaluation.masks) * (self.evaluation.n or 2551)
+        items = self.evaluation.items
         methods = len(self.baselines) + len(self.needs)
         tables = len(self.evaluation.masks) * methods * _SECONDS_PER_METHOD
         return Estimate(items * len(self.baselines) * _SECONDS_PER_IMAGE + tables, 6e3 * items * len(self.baselines))
@@ -66,4 +66,5 @@ class Comparison(Entry):
             means = pd.concat([tables.means.assign(by="all"), tables.areas, tables.groups], ignore_index=True)
             for name, table in (("means", means), ("sets", tables.sets), ("contrasts", tables.contrasts)):
                 parts[name].append(table.assign(masks=masks))
-        return {TABLES: {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}}
+        joined = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+        return {TABLES: {f"comparison_{name}": table for name, table in joined.items()}}

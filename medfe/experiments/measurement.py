@@ -18,6 +18,7 @@ from medfe.evaluation.store import Store
 from medfe.evaluation.summaries import labels
 from medfe.experiments.entry import Workplace
 
+_PHOTOGRAPHS = {"utkface/test": 2551, "utkface/val": 495, "scenes/test": 500}
 AREA_METRICS = ("l1_hole", "psnr_hole", "ssim_hole", "lpips_hole")
 
 
@@ -36,6 +37,11 @@ class Evaluation:
     masks: tuple[str, ...] = ("center", "irregular")
     channels: str | None = None
     n: int | None = None
+
+    @property
+    def items(self) -> int:
+        """Number of filled images, for estimates: those of the data the experiments were registered with."""
+        return len(self.masks) * (self.n or _PHOTOGRAPHS.get(self.photographs, 1000))
 
 
 def evaluation_settings(

@@ -20,7 +20,8 @@ def overview(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -
     lines = [f"{place.experiment.name}: {place.experiment.question}", ""]
     for entry in place.experiment.choose(only) if only else place.experiment.entries:
         record = read_record(place.results, place.experiment, entry)
-        state = record["status"] if record else "trained, not evaluated" if entry.has_weights(place) else "to do"
+        trained = place.folder(entry).exists() and entry.has_weights(place)
+        state = record["status"] if record else "trained, not evaluated" if trained else "to do"
         if record and entry.name in pending:
             state += ", but its weights are needed again"
         seconds, disk = entry.estimate()

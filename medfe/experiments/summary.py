@@ -28,10 +28,8 @@ def summarize(experiment: Experiment, results: Path) -> list[Path]:
     tables = {
         "runs": runs_table(records), "metrics": metrics, "areas": rows_of(good, "areas"),
         "matching": matching_table(good), "contrasts": contrasts(experiment, metrics),
-        **({} if metrics.empty else {"arms": arms_table(metrics)}),
+        **({} if metrics.empty else {"arms": arms_table(metrics)}), **long_tables(experiment, results),
     }  # fmt: skip
-    for name, table in long_tables(experiment, results).items():
-        tables[f"comparison_{name}" if name in tables else name] = table
     paths = []
     for name, table in tables.items():
         if not table.empty:

@@ -164,7 +164,7 @@ class GeneratorRun(Entry):
     def estimate(self) -> Estimate:
         """Return the cost of training and evaluation."""
         config = self.config()
-        judged = len(self.evaluation.masks) * (self.evaluation.n or 2551)
+        judged = self.evaluation.items
         seconds = config.max_steps * config.batch_size * SECONDS_PER_IMAGE[self.preset]
         return Estimate(
             seconds + judged * _SECONDS_PER_JUDGED_IMAGE + _SECONDS_BESIDE,
