@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from medfe.benchmark.convolutions import LAYOUTS, Convolution, alone, record
-from medfe.benchmark.measure import Result, Row, Timing, alternate, peak_memory
+from medfe.benchmark.convolutions import Convolution, record
+from medfe.benchmark.results import Result
+from medfe.benchmark.variants import measure_variants
 from medfe.config import GeneratorConfig
 from medfe.models.generator import Generator, build_generator
 
@@ -24,12 +25,14 @@ def sample_batch(config: GeneratorConfig, batch_size: int) -> tuple[Tensor, Tens
     return torch.rand(batch_size, 3, size, size) * 2 - 1, mask
 
 
-def forward_pass(preset: str, precision: Precision, batch_size: int) -> Callable[[], Any]:
+def forward_pass(preset: str, precision: Precision, batch_size: int, *, compiled: bool = False) -> Callable[[], Any]:
     """Return a function that runs a generator with random weights in evaluation mode."""
     config = GeneratorConfig.preset(preset)
     # Weights held in bfloat16: autocast would cast all of them anew in every pass.
     dtype = getattr(torch, precision)
     generator = build_generator(config).eval().requires_grad_(False).to(dtype)
+    if compiled:
+        generator.compile()
     image, mask = sample_batch(config, batch_size)
     batch = image.to(dtype), mask.to(dtype)
 
@@ -41,18 +44,21 @@ def forward_pass(preset: str, precision: Precision, batch_size: int) -> Callable
 
 
 def forward_backward(
-    preset: str, precision: Precision, batch_size: int, checkpointing: bool = False
+    preset: str, precision: Precision, batch_size: int, *, checkpointing: bool = False, compiled: bool = False
 ) -> Callable[[], Any]:
     """Return a function that runs a generator and gets the gradients of the mean of its image."""
     config = GeneratorConfig.preset(preset).replace(checkpointing=checkpointing)
     generator: Generator = build_generator(config)
+    if compiled:
+        generator.compile()
     batch = sample_batch(config, batch_size)
 
     def run() -> None:
         generator.zero_grad()
-        with autocast(precision):
-            image = generator(*batch).image
-        image.float().mean().backward()
+        with torch.enable_grad():
+            with autocast(precision):
+                image = generator(*batch).image
+            image.float().mean().backward()
 
     return run
 
@@ -63,7 +69,14 @@ def autocast(precision: Precision) -> torch.autocast:
 
 
 def benchmark_forward(
-    preset: str, precision: Precision, batch_size: int, repeats: int, *, backward: bool = False
+    preset: str,
+    precision: Precision,
+    batch_size: int,
+    repeats: int,
+    *,
+    backward: bool = False,
+    compiled: bool = False,
+    checkpointing: bool = False,
 ) -> tuple[Result, list[Convolution]]:
     """Measure a generator on the CPU beside its convolutions alone.
 
@@ -76,6 +89,8 @@ def benchmark_forward(
         batch_size: images at once.
         repeats: timed runs of each.
         backward: measure forward and backward together; the floor is that of the forward pass all the same.
+        compiled: measure the generator compiled by torch.compile too.
+        checkpointing: with `backward`: measure the generator with gradient checkpointing too.
 
     Returns:
         The result, and the convolutions of the floor.
@@ -83,20 +98,17 @@ def benchmark_forward(
     Raises:
         MedfeError: unknown preset.
     """
-    forward = forward_pass(preset, precision, batch_size)
-    convolutions = record(forward)
-    floors = {name: alone(convolutions, layout) for name, layout in LAYOUTS.items()}
-    run = forward_backward(preset, precision, batch_size) if backward else forward
-    kind = "forward_backward" if backward else "forward_pass"
-    with torch.no_grad():
-        times = alternate({"run": torch.enable_grad()(run), **floors}, repeats)
-    layout = min(floors, key=lambda name: Timing.of(times[name]).median)
+    convolutions = record(forward_pass(preset, precision, batch_size))
     flops = sum(item.flops for item in convolutions) / 1e9
-    row = Row(
-        what=f"{'forward and backward' if backward else 'forward'}, `{preset}`, {precision}, batch {batch_size}",
-        time=Timing.of(times["run"]),
-        floor=Timing.of(times[layout]),
-        floor_name=f"convolutions of the forward pass alone ({layout}, {flops:.1f} GFLOP)",
-        peak_bytes=peak_memory("forward", f"{kind}({preset!r}, {precision!r}, {batch_size})"),
+    kind = "forward and backward" if backward else "forward"
+    rows, notes = measure_variants(
+        forward_backward if backward else forward_pass,
+        (preset, precision, batch_size),
+        convolutions,
+        repeats,
+        what=f"{kind}, `{preset}`, {precision}, batch {batch_size}",
+        floor_name=f"convolutions of the forward pass alone ({{layout}}, {flops:.1f} GFLOP)",
+        compiled=compiled,
+        checkpointing=checkpointing and backward,
     )
-    return Result("forward and backward" if backward else "forward", (row,)), convolutions
+    return Result(kind, rows, notes), convolutions

@@ -11,7 +11,8 @@ import torch
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from medfe.benchmark.measure import Result, Row, Timing, alternate
+from medfe.benchmark.measure import alternate
+from medfe.benchmark.results import Result, Row, Timing
 from medfe.config import RtvConfig
 from medfe.data.images import center_square, resize, save_png
 from medfe.data.samples import scenes

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
-from medfe.benchmark.convolutions import LAYOUTS, alone, record
+from medfe.benchmark.convolutions import record
 from medfe.benchmark.forward import sample_batch
-from medfe.benchmark.measure import Result, Row, Timing, alternate, peak_memory
+from medfe.benchmark.results import Result, Row, Timing
+from medfe.benchmark.variants import measure_variants
 from medfe.config import DataConfig, RunConfig
 from medfe.data.folder import TrainingSamples
 from medfe.data.images import save_png
@@ -25,22 +27,55 @@ TrainingPrecision = Literal["32-true", "bf16-mixed"]
 PHOTOGRAPHS = 64
 
 
-def training_step(preset: str, precision: TrainingPrecision, batch_size: int | None = None) -> Callable[[], Any]:
+def training_step(
+    preset: str,
+    precision: TrainingPrecision,
+    batch_size: int | None = None,
+    *,
+    compiled: bool = False,
+    checkpointing: bool = False,
+) -> Callable[[], Any]:
     """Return a function that trains one step on the CPU, on random images: generator, both critics, all losses."""
-    run = _build_run(preset, precision, batch_size)
+    run = build_run(preset, precision, batch_size, compiled=compiled, checkpointing=checkpointing)
     image, mask = sample_batch(run.config.generator, run.config.batch_size)
     batch = {"image": image, "mask": mask, "structure": image}
     steps = itertools.count(1)
-    return lambda: run.advance(batch, next(steps))
+
+    def step() -> None:
+        with torch.enable_grad():
+            run.advance(batch, next(steps))
+
+    return step
 
 
-def _build_run(preset: str, precision: TrainingPrecision, batch_size: int | None) -> Run:
-    changes = {} if batch_size is None else {"batch_size": batch_size}
-    config = RunConfig.create(preset, "low_resolution", target={"structure_image": "image"}, **changes)
-    return Run(config, build_fabric(precision, accelerator="cpu"))
+def build_run(
+    preset: str,
+    precision: TrainingPrecision,
+    batch_size: int | None = None,
+    *,
+    compiled: bool = False,
+    checkpointing: bool = False,
+    processes: int = 1,
+) -> Run:
+    """Return a training on the CPU that needs no photographs; with several processes, this one's part of it."""
+    changes: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
+    config = RunConfig.create(
+        preset, "low_resolution", target={"structure_image": "image"}, compile=compiled,
+        generator={"checkpointing": checkpointing}, **changes,
+    )  # fmt: skip
+    strategy = "ddp" if processes > 1 else "auto"
+    return Run(config, build_fabric(precision, accelerator="cpu", devices=processes, strategy=strategy))
 
 
-def benchmark_step(preset: str, precision: TrainingPrecision, batch_size: int | None, repeats: int) -> Result:
+def benchmark_step(
+    preset: str,
+    precision: TrainingPrecision,
+    batch_size: int | None,
+    repeats: int,
+    *,
+    compiled: bool = False,
+    checkpointing: bool = False,
+) -> Result:
     """Measure a training step on the CPU beside the convolutions it contains, forward and backward.
 
     Args:
@@ -48,25 +83,27 @@ def benchmark_step(preset: str, precision: TrainingPrecision, batch_size: int | 
         precision: `bf16-mixed` or `32-true`.
         batch_size: images a step; default: the preset's.
         repeats: timed steps.
+        compiled: measure the step with a generator compiled by torch.compile too.
+        checkpointing: measure the step with gradient checkpointing too.
 
     Raises:
         MedfeError: unknown preset, or the weights of its losses are missing.
     """
-    step = training_step(preset, precision, batch_size)
     images = batch_size or RunConfig.create(preset).batch_size
-    convolutions = record(step)
-    floors = {name: alone(convolutions, layout) for name, layout in LAYOUTS.items()}
-    times = alternate({"step": step, **floors}, repeats)
-    layout = min(floors, key=lambda name: Timing.of(times[name]).median)
+    convolutions = record(training_step(preset, precision, batch_size))
     flops = sum(item.flops for item in convolutions) / images / 1e9
-    row = Row(
+    rows, notes = measure_variants(
+        training_step,
+        (preset, precision, batch_size),
+        convolutions,
+        repeats,
         what=f"training step, `{preset}`, {precision}, batch {images}, an image",
-        time=Timing.of(times["step"], per=images),
-        floor=Timing.of(times[layout], per=images),
-        floor_name=f"its convolutions alone ({layout}, {flops:.2f} GFLOP)",
-        peak_bytes=peak_memory("step", f"training_step({preset!r}, {precision!r}, {batch_size})"),
+        floor_name=f"its convolutions alone ({{layout}}, {flops:.2f} GFLOP)",
+        images=images,
+        compiled=compiled,
+        checkpointing=checkpointing,
     )
-    return Result("training step", (row,))
+    return Result("training step", rows, notes)
 
 
 def benchmark_data(preset: str, precision: TrainingPrecision, photographs: Path | None, steps: int) -> Result:
@@ -84,7 +121,7 @@ def benchmark_data(preset: str, precision: TrainingPrecision, photographs: Path 
     with tempfile.TemporaryDirectory() as folder:
         if photographs is None:
             photographs = _write_crops(Path(folder))
-        run = _build_run(preset, precision, None)
+        run = build_run(preset, precision)
         size, count = run.config.batch_size, steps + 2
         samples = TrainingSamples(DataConfig(root=photographs), run.config.generator.image_size, 0, count * size)
         loader = iter(build_loader(samples, 0, count, size, 1, run.fabric))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +64,8 @@ class Evaluate:
     """Write every method's images as PNG."""
     show_data_images: bool = False
     """Show photographs of the data in the report instead of ones that may be published."""
+    processes: int = 1
+    """Processes that share the work: on a CPU of one thread each, with CUDA on the devices in turn."""
     device: str | None = None
     """cpu, cuda or mps; default: the best there is."""
 
@@ -89,34 +90,67 @@ class Evaluate:
 class Benchmark:
     """Measure speed and memory on the CPU, each beside its floor."""
 
-    what: Positional[Literal["forward", "backward", "step", "data", "rtv"]]
+    what: Positional[Literal["forward", "backward", "step", "scaling", "data", "rtv", "app", "table"]]
     """forward: the generator in evaluation mode. backward: its forward and backward pass. step: a whole training step.
-    data: how long training waits for its data. rtv: the smoothing that makes structure images."""
+    scaling: the step by threads and processes. data: how long training waits for its data. rtv: the smoothing that
+    makes structure images. app: from the button to the pictures, and its memory. table: print earlier results as one
+    table."""
+    files: Positional[tuple[Path, ...]] = ()
+    """table: JSON files that --out wrote."""
     preset: str = "paper"
     """paper, faces128, faces64 or tiny."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the computation."""
     batch_size: int | None = None
-    """Images at once; default: 1, for step and data the preset's."""
+    """Images at once; default: 1, for step, scaling and data the preset's."""
     repeats: int = 10
     """Timed runs, after two that are not timed."""
     images: int = 100
     """rtv: photographs in the folder."""
+    requests: int = 500
+    """app: runs of one visitor, one after another."""
+    visitors: int = 20
+    """app: visitors at once, after that."""
     data: Path | None = None
     """data: folder of photographs; default: crops of photographs that come with the dependencies."""
     out: Path | None = None
     """JSON file for the result."""
     markdown: bool = False
     """Print a Markdown table."""
+    compile: bool = False
+    """forward, backward, step: measure the generator compiled by torch.compile too."""
+    checkpointing: bool = False
+    """backward, step: measure gradient checkpointing too."""
     list_convolutions: bool = False
     """forward, backward: print the convolutions that make the floor, with their operations."""
 
     def run(self) -> None:
         """Measure and print."""
-        result = self.measure()
-        print(result.markdown() if self.markdown else result.text())
+        from medfe.benchmark.results import Result, markdown
+
+        self.check()
+        results = [Result.load(path) for path in self.files] if self.what == "table" else [self.measure()]
+        print(markdown(results) if self.markdown else "\n".join(result.text() for result in results))
         if self.out is not None:
-            self.out.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+            results[0].save(self.out)
+
+    def check(self) -> None:
+        """Refuse options that say nothing here.
+
+        Raises:
+            MedfeError: naming the option.
+        """
+        found = {
+            "--compile": (self.compile, ("forward", "backward", "step")),
+            "--checkpointing": (self.checkpointing, ("backward", "step")),
+            "files": (bool(self.files), ("table",)),
+            "--out": (self.out is not None, ("forward", "backward", "step", "scaling", "data", "rtv", "app")),
+        }
+        for name, (given, places) in found.items():
+            if given and self.what not in places:
+                raise MedfeError(f"benchmark {self.what}: found {name}, expected it with {', '.join(places)} only")
+        if self.what == "table" and not self.files:
+            raise MedfeError("benchmark table: found no files, expected those that --out wrote")
 
     def measure(self) -> Any:
         """Return the benchmark's result."""
@@ -124,18 +158,33 @@ class Benchmark:
             from medfe.benchmark.smoothing import benchmark_rtv
 
             return benchmark_rtv(self.repeats, self.images)
-        if self.what in ("step", "data"):
-            from medfe.benchmark.step import benchmark_data, benchmark_step
+        if self.what == "app":
+            from medfe.benchmark.app import benchmark_app
 
-            training: Literal["32-true", "bf16-mixed"] = "bf16-mixed" if self.precision == "bfloat16" else "32-true"
-            if self.what == "step":
-                return benchmark_step(self.preset, training, self.batch_size, self.repeats)
-            return benchmark_data(self.preset, training, self.data, self.repeats)
+            return benchmark_app(self.requests, self.visitors)
+        if self.what in ("forward", "backward"):
+            return self.measure_generator()
+        from medfe.benchmark.scaling import benchmark_scaling
+        from medfe.benchmark.step import benchmark_data, benchmark_step
+
+        precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed" if self.precision == "bfloat16" else "32-true"
+        if self.what == "scaling":
+            return benchmark_scaling(self.preset, precision, self.batch_size, self.repeats)
+        if self.what == "data":
+            return benchmark_data(self.preset, precision, self.data, self.repeats)
+        return benchmark_step(
+            self.preset, precision, self.batch_size, self.repeats,
+            compiled=self.compile, checkpointing=self.checkpointing,
+        )  # fmt: skip
+
+    def measure_generator(self) -> Any:
+        """Return the result of forward or backward."""
         from medfe.benchmark.forward import benchmark_forward
 
         result, convolutions = benchmark_forward(
-            self.preset, self.precision, self.batch_size or 1, self.repeats, backward=self.what == "backward"
-        )
+            self.preset, self.precision, self.batch_size or 1, self.repeats,
+            backward=self.what == "backward", compiled=self.compile, checkpointing=self.checkpointing,
+        )  # fmt: skip
         if self.list_convolutions:
             print("\n".join(f"{item.flops / 1e6:10.1f} MFLOP  {item}" for item in convolutions))
         return result

@@ -10,10 +10,13 @@ from scipy.sparse.linalg import splu
 from torch import nn
 
 from medfe.benchmark.convolutions import LAYOUTS, alone, record
-from medfe.benchmark.forward import forward_backward, forward_pass
-from medfe.benchmark.measure import Timing, peak_memory
+from medfe.benchmark.forward import benchmark_forward, forward_backward, forward_pass
+from medfe.benchmark.measure import peak_memory
+from medfe.benchmark.results import Result, Row, Timing, markdown
+from medfe.benchmark.scaling import ARRANGEMENTS, benchmark_scaling, run_arrangement
 from medfe.benchmark.smoothing import _system
 from medfe.benchmark.step import training_step
+from medfe.errors import MedfeError
 from medfe.targets.grid_cholesky import solve_grid
 
 
@@ -76,6 +79,81 @@ def test_the_smoothing_floor_solves_the_systems_that_the_smoothing_solves():
     found = splu(_system(*weights, 1.0)).solve(right.flatten(1).T.numpy())
     expected = solve_grid(weights[0][0], weights[1][0], right)
     assert torch.allclose(torch.from_numpy(found.T).view_as(expected), expected, atol=1e-10)
+
+
+def test_gradient_checkpointing_recomputes_convolutions_of_the_forward_pass():
+    plain, saving = (record(forward_backward("tiny", "float32", 1, checkpointing=flag)) for flag in (False, True))
+    forward = [sum(item.gradients is None for item in found) for found in (plain, saving)]
+    backward = [sum(item.gradients is not None for item in found) for found in (plain, saving)]
+    assert forward[0] < forward[1] <= 2 * forward[0]
+    assert backward[0] == backward[1]
+
+
+def test_variants_stand_beside_one_floor(monkeypatch):
+    monkeypatch.setattr(nn.Module, "compile", lambda _: None)  # the compiler itself would take a minute
+    result, _ = benchmark_forward("tiny", "float32", 1, 2, backward=True, compiled=True, checkpointing=True)
+    assert [row.what.partition(", batch 1")[2] for row in result.rows] == [
+        "", ", torch.compile", ", gradient checkpointing",
+    ]  # fmt: skip
+    assert len({row.floor for row in result.rows}) == 1
+    assert [row.peak_bytes is None for row in result.rows] == [False, True, False]
+    assert "torch.compile took" in result.notes[0]
+
+
+def result_of(processor, what, note):
+    row = Row(what, Timing(2.0, 1.5, 2.5, 1.0), Timing(1.0, 1.0, 1.0, 1.0), "less", 10**9)
+    return Result("test", (row,), (note,), processor, 2, "2.9")
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path):
+    result = result_of("Chip A", "one", "Note.")
+    result.save(tmp_path / "a.json")
+    assert Result.load(tmp_path / "a.json") == result
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"rows": []}', '{"rows": [1], "notes": []}', "\x00"])
+def test_what_is_no_result_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(MedfeError, match=r"a\.json: not the result of a benchmark"):
+        Result.load(tmp_path / "a.json")
+
+
+def test_results_of_one_machine_make_one_table_with_the_machine_below():
+    a, b, c = (result_of(chip, what, f"{what}.") for chip, what in (("A", "one"), ("A", "two"), ("B", "three")))
+    lines = markdown([a, c, b]).splitlines()
+    assert lines == [
+        "| what | time, median (quartiles) | floor | ratio | peak memory |", "|---|---|---|---|---|",
+        "| one | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
+        "| two | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
+        "", "A, 2 threads, torch 2.9.", "one.", "two.", "",
+        "| what | time, median (quartiles) | floor | ratio | peak memory |", "|---|---|---|---|---|",
+        "| three | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
+        "", "B, 2 threads, torch 2.9.", "three.",
+    ]  # fmt: skip
+
+
+def test_processes_that_share_a_batch_measure_together():
+    arrangement = next(one for one in ARRANGEMENTS if one.together)
+    seconds = run_arrangement(arrangement, "tiny", "32-true", 2, 2)
+    assert len(seconds) == 2 * arrangement.processes
+    assert min(seconds) > 0
+
+
+def test_efficiency_is_one_threads_time_over_cores(monkeypatch):
+    times = dict(zip((one.name for one in ARRANGEMENTS), ([4.0], [2.5], [2.0, 2.0], [4.0, 4.0]), strict=True))
+    monkeypatch.setattr("medfe.benchmark.scaling.run_arrangement", lambda one, *_: times[one.name])
+    result = benchmark_scaling("tiny", "32-true", 4, 1)
+    assert [row.ratio for row in result.rows] == pytest.approx([None, 1.25, 1.0, 1.0])
+    assert [note.rpartition(": ")[2] for note in result.notes] == [
+        "1.00 images/s.", "1.60 images/s, efficiency 80 %.", "2.00 images/s, efficiency 100 %.",
+        "2.00 images/s, efficiency 100 %.",
+    ]  # fmt: skip
+
+
+def test_a_process_that_fails_is_one_line():
+    with pytest.raises(MedfeError, match=r"scaling: a process failed \(.*unknown preset 'huge'") as error:
+        run_arrangement(ARRANGEMENTS[0], "huge", "32-true", 2, 1)
+    assert "\n" not in str(error.value)
 
 
 def test_quartiles_are_those_of_the_runs():
