@@ -1,7 +1,7 @@
 """Fill the holes of picture files: what `medfe inpaint` does."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -46,16 +46,19 @@ def inpaint_files(
         The number of pictures written.
 
     Raises:
-        MedfeError: something is missing, unreadable, or of another size; a folder's earlier results are kept.
+        MedfeError: something is missing, unreadable, or of another size, or would be overwritten; a folder's earlier
+            results are kept.
     """
     if not source.exists():
         raise MedfeError(f"{source}: no such picture or folder")
     paths = find_images(source) if source.is_dir() else [source]
-    if not source.is_dir() and out.suffix.lower() != ".png":
-        raise MedfeError(f"{out}: expected a name that ends in .png, the format that keeps known pixels exact")
+    targets = choose_targets(source, paths, out)
+    if Path(mask).exists() and Path(mask).resolve() == out.resolve():
+        raise MedfeError(f"{out}: is the {'folder of masks' if out.is_dir() else 'mask'} itself, expected another name")
     mask_for = mask_rule(mask, hole, seed)
     inpainter = Inpainter.from_pretrained(model, device)
-    for path in track(paths, description="inpainting", disable=len(paths) < 2, transient=True):
+    items = list(zip(paths, targets, strict=True))
+    for path, target in track(items, description="inpainting", disable=len(paths) < 2, transient=True):
         picture = load_image(path)
         area = mask_for(path, picture.size)
         try:
@@ -63,10 +66,35 @@ def inpaint_files(
             filled = inpainter(picture, area)
         except MedfeError as error:
             raise MedfeError(f"{path}: {error}") from None
-        target = out if not source.is_dir() else (out / path.relative_to(source)).with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         save_png(filled, target)
     return len(paths)
+
+
+def choose_targets(source: Path, paths: Sequence[Path], out: Path) -> list[Path]:
+    """Return where the results of `paths`, which are `source` or lie in it, are written.
+
+    Raises:
+        MedfeError: a result would overwrite a picture or another result, or is no PNG.
+    """
+    if not source.is_dir():
+        if out.suffix.lower() != ".png":
+            raise MedfeError(f"{out}: expected a name that ends in .png, the format that keeps known pixels exact")
+        if out.resolve() == source.resolve():
+            raise MedfeError(f"{out}: is the picture itself, expected another name")
+        return [out]
+    if out.resolve() == source.resolve():
+        raise MedfeError(f"{out}: is the folder of the pictures itself, expected another folder")
+    targets: dict[Path, Path] = {}
+    originals = {path.resolve() for path in paths}
+    for path in paths:
+        target = (out / path.relative_to(source)).with_suffix(".png")
+        if target in targets:
+            raise MedfeError(f"{path}: its result has the name of that of {targets[target]}, rename one of them")
+        if target.resolve() in originals:
+            raise MedfeError(f"{target}: is one of the pictures, expected another folder than {out}")
+        targets[target] = path
+    return list(targets)
 
 
 def mask_rule(mask: str, hole: HoleColor, seed: int) -> MaskFor:

@@ -68,6 +68,36 @@ def test_a_picture_of_a_folder_gets_the_mask_it_gets_alone(model, pictures, tmp_
     assert (pixels(tmp_path / "alone.png") != pixels(tmp_path / "other.png")).any()
 
 
+def test_originals_are_never_overwritten(model, pictures, tmp_path):
+    before = {name: (pictures / name).read_bytes() for name in written(pictures)}
+    hole = tmp_path / "hole.png"
+    Image.fromarray(generated_mask("center", (64, 64), 0)).save(hole)
+    link = tmp_path / "link"
+    link.symlink_to(pictures, target_is_directory=True)
+    for source, mask, out, complaint in (
+        (pictures, "center", pictures, "is the folder of the pictures itself"),
+        (pictures, "center", link, "is the folder of the pictures itself"),
+        (pictures / "a.png", "center", pictures / "more" / ".." / "a.png", "is the picture itself"),
+        (pictures / "a.png", str(hole), hole, "is the mask itself"),
+        (pictures / "more", str(pictures), pictures, "is the folder of masks itself"),
+    ):
+        with pytest.raises(MedfeError, match=complaint):
+            inpaint_files(source, mask, out, model=model)
+    assert {name: (pictures / name).read_bytes() for name in written(pictures)} == before
+
+
+def test_results_of_pictures_in_folders_of_their_own_may_lie_among_them_if_none_is_overwritten(model, pictures):
+    assert inpaint_files(pictures / "more", "center", pictures, model=model) == 1
+    assert written(pictures) == ["a.png", "b.jpg", "c.png", "more/c.png"]
+
+
+def test_two_pictures_whose_results_have_one_name_are_refused(model, pictures, tmp_path):
+    (pictures / "a.jpg").write_bytes((pictures / "b.jpg").read_bytes())
+    with pytest.raises(MedfeError, match=r"a\.png: its result has the name of that of .*a\.jpg, rename one of them"):
+        inpaint_files(pictures, "center", tmp_path / "out", model=model)
+    assert not (tmp_path / "out").exists()
+
+
 def test_masks_come_from_a_file_of_either_polarity(model, pictures, tmp_path):
     hole = np.zeros((50, 90), dtype=bool)
     hole[10:30, 20:50] = True
