@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -37,6 +38,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit code 2 for a user's mistake, with one line that says which."""
+    # Modules of the user's own (`module:Class`) lie where the command is given; last, so that they hide nothing.
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)
     logging.basicConfig(level=logging.WARNING, format="medfe: %(message)s")
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from PIL import Image
 
 from medfe import cli
 from medfe.commands.training import overrides
-from medfe.config import GeneratorConfig
+from medfe.config import GeneratorConfig, RunConfig
 from medfe.models.generator import build_generator
+from medfe.training.checkpoint import save_config
 from medfe.weightfiles import load_weights, save_weights
 
 
@@ -261,9 +264,60 @@ def test_settings_win_over_options_and_options_over_the_preset(capsys, tmp_path)
         assert part in printed
 
 
+OWN_TARGET = """
+import torch
+from medfe.targets import Features, Target
+
+
+class Zeros(Target):
+    uses_structure_image = False
+
+    def goals(self, image, structure_image):
+        zeros = torch.zeros(len(image), 1, self.generator.grid_size, self.generator.grid_size)
+        return Features(zeros, zeros)
+
+    def read(self, feature):
+        return feature[:, :1]
+"""
+
+
+def test_the_installed_command_finds_a_module_in_the_current_folder(tmp_path):
+    command = shutil.which("medfe", path=Path(sys.executable).parent)
+    if command is None:
+        pytest.skip("the package is not installed")
+    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
+    (tmp_path / "own_target.py").write_text(OWN_TARGET)
+    arguments = ["train", "--preset", "tiny", "--arm", "own_target:Zeros", "--data", ".", "--out", "run", "--dry-run"]
+    done = subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "trained parameters" in done.stdout
+
+
+def test_a_dry_run_finds_another_run_and_missing_weights(medfe, tmp_path):
+    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
+    run = tmp_path / "run"
+    arguments = ("train", "--preset", "tiny", "--arm", "none", "--data", tmp_path, "--out", run, "--dry-run")
+    save_config(run, RunConfig.create("tiny", "none", data={"root": tmp_path}, seed=1))
+    before = files(tmp_path)
+    assert medfe(*arguments, "--seed", "1")[0] == 0
+    code, lines = medfe(*arguments)
+    assert code == 2
+    assert len(lines) == 1
+    assert f"{run}: holds a run with other settings (seed 1 there, 0 asked for)" in lines[0]
+    missing = f"losses.backbone_weights={tmp_path / 'lite0.pth'}"
+    code, lines = medfe(*arguments[:-2], tmp_path / "new", "--dry-run", "--set", missing)
+    assert code == 2
+    assert len(lines) == 1
+    assert "lite0.pth is missing" in lines[0]
+    assert files(tmp_path) == before
+
+
 @pytest.mark.parametrize("arguments", [
     ["train"], ["train", "--data", "x"], ["train", "--resume", "nowhere"], ["rtv", "nowhere", "out"],
     ["train", "--max-steps", "many"], ["unheard-of"], ["benchmark", "forward", "--preset", "huge"], [],
+    ["benchmark", "table"], ["benchmark", "table", "nowhere.json"], ["benchmark", "rtv", "--compile"],
+    ["benchmark", "forward", "--checkpointing"], ["benchmark", "forward", "a.json"],
+    ["benchmark", "scaling", "--preset", "tiny", "--batch-size", "3"],
 ])  # fmt: skip
 def test_incomplete_or_unknown_commands_exit_with_two_and_no_traceback(medfe, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -142,7 +142,7 @@ class Train:
         from medfe.training.generator import describe, train_generator
 
         if self.dry_run:
-            print(describe(config))
+            print(describe(config, out))
             return
         fabric = self.launch.fabric(config.precision)
         done = train_generator(config, out, fabric, max_minutes=self.launch.max_minutes)

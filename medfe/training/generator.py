@@ -6,7 +6,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from medfe.config import RunConfig
+from medfe.backbones import VGG16_URL, build_backbone
+from medfe.config import LossConfig, RunConfig
 from medfe.data.folder import TrainingSamples
 from medfe.data.images import composite
 from medfe.errors import MedfeError
@@ -103,12 +104,13 @@ def sample_rows(done: Advance) -> list[Tensor]:
     return [fill_hole(real, mask), composite(fake, real, mask), real]
 
 
-def describe(config: RunConfig) -> str:
-    """Return what a run would do, having checked all that can be checked without starting it.
+def describe(config: RunConfig, out: Path) -> str:
+    """Return what a run in `out` would do, having checked all that can be checked without starting it.
 
     Raises:
         MedfeError: as `train_generator`.
     """
+    check_same_run(out, config)
     samples = build_samples(config)
     generator, critics = build_generator(config.generator), build_critics(config.generator)
     target = build_target(config.target, config.generator)
@@ -117,9 +119,21 @@ def describe(config: RunConfig) -> str:
         f"photographs: {len(samples.paths)}, unreadable: {len(samples.unreadable)}",
         f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "
         f"{count_parameters(critics) / 1e6:.1f} M, target {count_parameters(target) / 1e6:.2f} M",
+        f"backbone of the losses: {_describe_backbone(config.losses)}",
         f"{config.max_steps} steps of {config.batch_size} images: {images / len(samples.paths):.1f} passes over the "
         "photographs",
     ])  # fmt: skip
+
+
+def _describe_backbone(config: LossConfig) -> str:
+    """Return its name, having read its weights; those that a run would download are only announced."""
+    if not (config.perceptual or config.style):
+        return "none"
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG16_URL).name
+    if config.backbone == "vgg16" and config.backbone_weights is None and not cached.is_file():
+        return f"vgg16, not in {cached.parent}, will be downloaded from {VGG16_URL}"
+    build_backbone(config.backbone, config.backbone_weights)
+    return config.backbone
 
 
 def count_parameters(module: torch.nn.Module) -> int:
