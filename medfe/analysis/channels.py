@@ -43,7 +43,6 @@ from medfe.targets import Target
 
 FEATURES = ("structure", "texture")
 READOUT_DIMENSION = 3
-INTERVENTION_IMAGES = 64
 SUBSPACES = ("loss", "principal", "random")
 PARTS = ("all", *(f"{name}_{side}" for name in SUBSPACES for side in ("inside", "outside")))
 _BATCH = 32
@@ -80,7 +79,9 @@ def channel_report(
     return measure_channels(inpainter, load_target(inpainter), torch.stack(squares), seed=seed)
 
 
-def measure_channels(inpainter: Inpainter, target: Target, images: Tensor, *, seed: int = 0) -> dict[str, pd.DataFrame]:
+def measure_channels(
+    inpainter: Inpainter, target: Target, images: Tensor, *, intervention_images: int = 64, seed: int = 0
+) -> dict[str, pd.DataFrame]:
     """Measure what an intermediate loss sees of a model's features, what they hold, and what is used of them.
 
     Three subspaces of three dimensions, as many as a read-out of colours has, are treated alike in every arm:
@@ -89,6 +90,13 @@ def measure_channels(inpainter: Inpainter, target: Target, images: Tensor, *, se
       `low_resolution` that is the row space of W exactly. Arm `none` has none: NaN.
     - `principal`: the three leading directions of the feature's covariance.
     - `random`: uniformly drawn, the same for all models of equal width and seed.
+
+    Args:
+        inpainter: the model.
+        target: what it was trained against.
+        images: N×3×S×S in [-1, 1], at least four.
+        intervention_images: number of images on which `intervention_effects` are measured, the costly part.
+        seed: of folds, permutation and random subspace.
 
     Returns:
         `channels`, a row for each feature and channel:
@@ -110,7 +118,7 @@ def measure_channels(inpainter: Inpainter, target: Target, images: Tensor, *, se
         - `probe_AREA_PART`: `probe` in the cells of the `hole` and the `known` ones, of PART of the feature: `all`, or
           `loss_inside`, `loss_outside`, `principal_inside`, … for a subspace and its complement
         - `KIND_PART`, `KIND_size_PART`: change and size of `intervention_effects` with KIND `permuted` or `averaged`,
-          on the first 64 images
+          on the first images
     """
     generator, grid = inpainter.generator, inpainter.generator.config.grid_size
     hole = center_mask(inpainter.image_size)
@@ -133,7 +141,7 @@ def measure_channels(inpainter: Inpainter, target: Target, images: Tensor, *, se
             | _alignment(feature, goal, hole_cells)
             | _probes(feature, images, hole_cells, bases[name], seed)
         )
-    few = slice(INTERVENTION_IMAGES)
+    few = slice(intervention_images)
     effects = intervention_effects(generator, images[few], masks[few], bases, seed=seed)
     for row in summary:
         for kind in INTERVENTIONS:

@@ -38,8 +38,9 @@ def pictures(
         smooth: interpolate enlarged pixels instead of showing them as squares.
     """
     count = len(next(iter(rows.values())))
+    margin = 0.085 * max(map(len, rows))  # for the labels, inches
     figure, axes = plt.subplots(
-        len(rows), count, squeeze=False, figsize=(side * count, side * len(rows)), layout="constrained"
+        len(rows), count, squeeze=False, figsize=(side * count + margin, side * len(rows)), layout="constrained"
     )
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr, call-arg]
     for line, (label, images) in zip(axes, rows.items(), strict=True):
@@ -77,7 +78,7 @@ def heat(maps: Mapping[str, Tensor], unit: str, *, limit: float | None = None, s
 def _frame_only(axes: Axes) -> None:
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, color="#999999", linewidth=0.5)
 
 
 def lines(
@@ -107,17 +108,18 @@ def lines(
 _HATCHES = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "oo")
 
 
-def bars(table: pd.DataFrame, *, axes: Axes | None = None, **labels: Any) -> Axes:
+def bars(table: pd.DataFrame, *, axes: Axes | None = None, legend: bool = True, **labels: Any) -> Axes:
     """Draw grouped horizontal bars, told apart by grey and hatching: a group a row, a bar a column of the table.
 
     Args:
         table: numbers; NaN leaves its place empty.
-        axes: where to draw; default: a new figure.
+        axes: where to draw, in a figure with constrained layout; default: a new figure.
+        legend: name the columns below the figure.
         labels: `xlabel` (with units) and whatever else `Axes.set` takes.
     """
     rows, columns = table.shape
     if axes is None:
-        axes = plt.subplots(figsize=(WIDTH * 0.75, 0.7 + 0.17 * rows * (columns + 1)), layout="constrained")[1]
+        axes = plt.subplots(figsize=(WIDTH * 0.75, 1.0 + 0.15 * rows * (columns + 1)), layout="constrained")[1]
     height = 0.8 / columns
     for number, name in enumerate(table.columns):
         places = np.arange(rows) + height * (number - (columns - 1) / 2)
@@ -127,9 +129,11 @@ def bars(table: pd.DataFrame, *, axes: Axes | None = None, **labels: Any) -> Axe
             hatch=_HATCHES[number % len(_HATCHES)],
         )  # fmt: skip
     axes.set_yticks(range(rows), [str(name) for name in table.index])
-    axes.invert_yaxis()
+    axes.set_ylim(rows - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set(**labels)
-    if columns > 1:
-        axes.legend(loc="best")
+    if legend and columns > 1:
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return axes

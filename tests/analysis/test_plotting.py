@@ -59,6 +59,15 @@ def test_bars_have_the_tables_lengths_and_leave_gaps_for_what_is_missing():
     assert np.isnan(lengths[1][1])
     assert len({container.patches[0].get_hatch() for container in axes.containers}) == 2
     assert [text.get_text() for text in axes.get_yticklabels()] == ["x", "y"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["mean", "none"]
+
+
+def test_bars_that_share_an_axis_keep_their_order():
+    panels = plt.subplots(1, 2, sharey=True, layout="constrained")[1]
+    for axes in panels:
+        bars(pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 1.0]}), axes=axes, legend=False)
+    assert panels[0].get_ylim() == (1.5, -0.5)
+    assert not panels[0].figure.legends
 
 
 def test_the_style_is_that_of_the_reports():
