@@ -65,8 +65,10 @@ class PairResult:
         """The primary result in words."""
         if self.share is None:
             return "too few raters or images to generalise from"
-        numbers = f"{self.share.estimate:.1%} of votes without ties, {self.share.level:.0%} interval "
-        numbers += f"{self.share.low:.1%} to {self.share.high:.1%}"
+        estimate, low, high = (
+            f"{100 * value:.1f} %" for value in (self.share.estimate, self.share.low, self.share.high)
+        )
+        numbers = f"{estimate} of votes without ties, {100 * self.share.level:g} % interval {low} to {high}"
         shown = not self.share.holds(0.5)
         if shown and self.p_holm is not None and self.p_holm >= 1 - self.share.level:
             return f"no preference shown between {self.first} and {self.second} after Holm's correction ({numbers})"
@@ -201,7 +203,7 @@ def pair_result(
 def of_pair(votes: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return the votes between two methods with a column `value`: 1 where the first won, 0 the second, 0.5 a tie."""
     rows = votes[votes["left"].isin([first, second]) & votes["right"].isin([first, second])]
-    return rows.assign(value=rows["winner"].map({first: 1.0, second: 0.0, TIE: 0.5}))
+    return rows.assign(value=rows["winner"].map({first: 1.0, second: 0.0, TIE: 0.5}).astype(float))
 
 
 def naive(wins: int, n: int, method: str, level: float = 0.95) -> Interval | None:

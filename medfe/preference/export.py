@@ -70,7 +70,7 @@ def vote_table(store: VoteStore) -> pd.DataFrame:
         rows = [_named(dict(row._mapping), store.study) for row in result]
     table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
     for name in ("joined", "saved"):
-        table[name] = pd.to_datetime(table[name], unit="s", utc=True)
+        table[name] = pd.to_datetime(table[name].round(), unit="s", utc=True)
     return table
 
 

@@ -100,7 +100,7 @@ def _areas(analysis: Analysis) -> str:
     if not len(areas):
         return ""
     rows = [
-        [row["class"], str(row["votes"]), f"{row['share']:.1%}\n{row['low']:.1%} … {row['high']:.1%}",
+        [row["class"], str(row["votes"]), _share(row["share"], row["low"], row["high"]),
          f"{row['p']:.3f}", f"{row['p_holm']:.3f}"]
         for row in areas.to_dict("records")
     ]  # fmt: skip
@@ -114,12 +114,12 @@ def _areas(analysis: Analysis) -> str:
 
 def _quality(analysis: Analysis) -> str:
     consistent = interval(analysis.consistent)
-    chance = "" if analysis.consistent is None else f"; {analysis.by_chance:.0%} by chance alone"
+    chance = "" if analysis.consistent is None else f"; {100 * analysis.by_chance:.0f} % by chance alone"
     rows = [
         [
             "left picture chosen",
             interval(analysis.left),
-            "side bias; 50 % without one, and then no result depends on it",
+            "side bias; sides are balanced, so it moves no other number",
         ],
         ["repetitions answered alike", consistent, "the same pair with sides swapped" + chance],
     ]
@@ -134,8 +134,12 @@ def _quality(analysis: Analysis) -> str:
     low, middle, high = (value / 1000 for value in analysis.milliseconds)
     rows += [
         ["time to an answer", f"{middle:.1f} s\n{low:.1f} … {high:.1f} s", "median, and 10 % and 90 % quantiles"],
-        ["pictures enlarged", f"{analysis.zoomed:.0%}", "share of answers"],
-        ["narrow windows", f"{analysis.phones:.0%}", "share of answers from windows below 700 pixels, as on phones"],
+        ["pictures enlarged", f"{100 * analysis.zoomed:.0f} %", "share of answers"],
+        [
+            "narrow windows",
+            f"{100 * analysis.phones:.0f} %",
+            "share of answers from windows below 700 pixels, as on phones",
+        ],
     ]
     return section(["<h2>How people answered</h2>", table(["", "value", ""], rows, words=(0, 2))])
 
@@ -147,12 +151,15 @@ def _raters(analysis: Analysis) -> str:
         for row in catches.to_dict("records")
     ]
     unchecked = int((catches["answered"] == 0).sum())
+    kept = f" {_count(unchecked, 'rater')} without an answered catch trial cannot be judged, and count." * (
+        unchecked > 0
+    )
     return section([
         "<h2>Raters and catch trials</h2>",
         f"<p>{_count(analysis.raters, 'rater')}, {analysis.finished} of them with all {design.trials} trials answered; "
-        f"{len(analysis.excluded)} excluded by the rule fixed beforehand: more than {design.max_catch_failures:.0%} of "
-        "the catch trials failed. In a catch trial the photograph itself stands against a bad filling; any answer but "
-        f"the photograph fails. {unchecked} without a catch trial cannot be judged and count.</p>",
+        f"{len(analysis.excluded)} excluded by the rule fixed beforehand: more than "
+        f"{100 * design.max_catch_failures:g} % of the catch trials failed. In a catch trial the photograph itself "
+        f"stands against a bad filling; any answer but the photograph fails.{kept}</p>",
         "<details><summary>Catch trials by rater</summary>",
         table(["rater", "catch trials", "failed", ""], rows, words=(0, 3)), "</details>",
     ])  # fmt: skip
@@ -179,8 +186,12 @@ def interval(value: Interval | None, *, sign: bool = False) -> str:
     """Return an interval of shares for a cell of a table, on two lines; differences in percentage points."""
     if value is None:
         return "–"
+    return _share(value.estimate, value.low, value.high, sign)
+
+
+def _share(estimate: float, low: float, high: float, sign: bool = False) -> str:
     form, unit = ("+.1f", " pp") if sign else (".1f", " %")
-    numbers = [_minus(format(100 * number, form)) for number in (value.estimate, value.low, value.high)]
+    numbers = [_minus(format(100 * number, form)) for number in (estimate, low, high)]
     return f"{numbers[0]}{unit}\n{numbers[1]} … {numbers[2]}"
 
 
