@@ -43,27 +43,32 @@ HEAD = """
   }, 250);
 
   // The canvas takes a layer from the server for one of its own first, empty size, not of the picture's, and puts it
-  // that much beside its place; this tells it the picture's size.
-  let editor;
-  Object.defineProperty(window, 'editor', {
-    configurable: true,
-    get: () => editor,
-    set: (made) => {
-      editor = made;
-      const layers = made?.layer_manager;
-      const add = layers?.add_layer_from_url?.bind(layers);
-      if (!add) return;
-      layers.add_layer_from_url = (url) => {
-        const container = layers.image_container;
-        container.getLocalBounds = () => ({ x: 0, y: 0, width: made.width, height: made.height });
-        try {
-          return add(url);  // reads the size before it first waits
-        } finally {
-          delete container.getLocalBounds;
-        }
-      };
-    },
-  });
+  // that much beside its place. This tells it the picture's size, which it reads before it first waits.
+  const amend = (canvas, layers) => {
+    const add = layers.add_layer_from_url.bind(layers);
+    layers.add_layer_from_url = (url) => {
+      const container = layers.image_container;
+      container.getLocalBounds = () => ({ x: 0, y: 0, width: canvas.width, height: canvas.height });
+      try {
+        return add(url);
+      } finally {
+        delete container.getLocalBounds;
+      }
+    };
+  };
+  const whenSet = (holder, name, act) => {
+    let value = holder[name];
+    Object.defineProperty(holder, name, {
+      configurable: true,
+      get: () => value,
+      set: (made) => {
+        value = made;
+        if (made) act(made);
+      },
+    });
+    if (value) act(value);
+  };
+  whenSet(window, 'editor', (canvas) => whenSet(canvas, 'layer_manager', (layers) => amend(canvas, layers)));
 
   const frameAt = (event) => event.target.closest?.('.panels .picture img');
   const lookAt = (event) => {

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 60_000  # milliseconds, on a loaded machine
+PATIENCE = 120_000  # milliseconds, on a loaded machine
 ARTIFACTS = Path(__file__).parents[2] / "artifacts" / "e2e"  # screenshots, to be looked at
 VIEWS = {
     "desktop-light": (1280, 1000, "light"),
@@ -41,7 +42,7 @@ CANVAS_FITS = """() => {
   return canvas && Math.abs(canvas.clientWidth - canvas.parentElement.clientWidth) < 2;
 }"""
 
-SOURCES = "() => [...document.querySelectorAll('.panels .picture')].map(panel => panel.querySelector('img')?.src)"
+SOURCES = "() => [...document.querySelectorAll('.panels .picture img')].map(picture => picture.src)"
 
 
 def free_port() -> int:
@@ -50,9 +51,26 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+class Served(NamedTuple):
+    """A running server."""
+
+    address: str
+    process: int
+    temporary: Path
+    """Folder of temporary files that no other process uses."""
+
+    def outside(self):
+        """Return the temporary files that lie outside the server's cache."""
+        return [path for path in self.temporary.iterdir() if not path.name.startswith("medfe-demo-")]
+
+    def cached(self):
+        """Return the files of the server's cache."""
+        return {path for path in self.temporary.rglob("*") if path.is_file()}
+
+
 @contextlib.contextmanager
 def running(*arguments):
-    """Run `python -m demo` and yield its address; it must write into its cache alone and clear that away at its end."""
+    """Run `python -m demo`; it must write into its cache alone and clear that away at its end."""
     command = [sys.executable, "-m", "demo", "--port", str(free_port()), *map(str, arguments)]
     temporary = Path(tempfile.mkdtemp())
     environment = os.environ | {"TMPDIR": str(temporary)}
@@ -61,10 +79,10 @@ def running(*arguments):
         lines = iter(process.stdout.readline, "")
         address = next((word for line in lines for word in line.split() if word.startswith("http://")), None)
         assert address, f"the server ended with code {process.wait()}"
-        yield address
+        yield Served(address, process.pid, temporary)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
         left = [path for path in temporary.rglob("*") if path.is_file() or path.name.startswith("medfe")]
         shutil.rmtree(temporary)
     assert left == []
@@ -84,10 +102,34 @@ def run_folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def address(run_folders):
+def start():
+    """Return the function that runs a server with arguments of its own."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def results_folder(tmp_path_factory):
+    """What an experiment might have written: a report with a figure, and a table."""
+    folder = tmp_path_factory.mktemp("results")
+    table = "| before | after |\n|---|---|\n| less | more |\n"
+    (folder / "found.md").write_text(f"# What was found\n\nA sentence.\n\n{table}\n![curve](found_curve.png)\n")
+    (folder / "found_runs.csv").write_text("run,kid,seed\na,0.031,0\nb,0.029,1\nc,0.030,2\n")
+    Image.new("RGB", (60, 40), "teal").save(folder / "found_curve.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(run_folders, results_folder):
+    """The server of the two models."""
+    own = ("--no-shipped", "--models", *run_folders)
+    with running(*own, "--max-upload-mb", 4, "--results", results_folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def address(served):
     """Where the page of the two models is served."""
-    with running("--no-shipped", "--models", *run_folders, "--max-upload-mb", 4) as served:
-        yield served
+    return served.address
 
 
 @pytest.fixture(scope="session")
@@ -95,8 +137,8 @@ def shipped_address():
     """Where the page of the shipped models is served."""
     if not {"faces128/low_resolution", "faces128/autoencoder"} <= set(shipped_models()):
         pytest.skip("found no weights of faces128 in the package")
-    with running() as served:
-        yield served
+    with running() as found:
+        yield found.address
 
 
 @pytest.fixture(scope="session")
