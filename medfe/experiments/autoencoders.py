@@ -26,8 +26,8 @@ from medfe.evaluation.metrics import psnr
 from medfe.evaluation.statistics import bootstrap_mean
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.records import TABLES
+from medfe.experiments.runfolder import is_trained, training_row
 from medfe.experiments.stopping import Interrupted
-from medfe.experiments.trainings import is_trained, training_row
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import train_autoencoder
 from medfe.training.loop import build_fabric, resolve_precision

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from medfe.experiments.entry import Workplace
+from medfe.experiments.journal import clock
 from medfe.experiments.records import read_record
-from medfe.experiments.runner import clock, pending_entries
+from medfe.experiments.runner import pending_entries
 from medfe.experiments.trainings import SECONDS_PER_AUTOENCODER_IMAGE, SECONDS_PER_IMAGE
 
 

@@ -2,73 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Container
-from pathlib import Path
 
 from medfe.errors import MedfeError
 from medfe.evaluation.embeddings import build_embedder
 from medfe.experiments.claims import claim
 from medfe.experiments.entry import Entry, Workplace
+from medfe.experiments.journal import Failures, Journal, clock
 from medfe.experiments.records import EXCLUDED, read_record, write_record
 from medfe.experiments.stopping import Interrupted
 from medfe.experiments.workers import Workers
 from medfe.training.loop import NonFiniteLossError
 
 _POLL_SECONDS = 1.0
-_HOPELESS = 3
-
-
-class Journal:
-    """Prints a line for each run with the time left for the experiment, and keeps the lines in a file.
-
-    Args:
-        path: The file.
-        pending: Estimated seconds of all that is to be done, on two cores.
-    """
-
-    def __init__(self, path: Path, pending: float) -> None:
-        self.path, self.pending, self.finished = path, pending, 0.0
-        self.started = time.monotonic()
-
-    def say(self, message: str) -> None:
-        """Print and keep a line."""
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"
-        print(line, file=sys.stderr, flush=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def begun(self, entry: Entry) -> None:
-        """Report the beginning of a run."""
-        self.say(f"{entry.name}: begun, estimated {clock(entry.estimate().seconds)} on two cores")
-
-    def done(self, entry: Entry, seconds: float) -> None:
-        """Report a run and the time left: the estimates, corrected by what the finished ones took."""
-        self.finished += entry.estimate().seconds
-        self.pending = max(0.0, self.pending - entry.estimate().seconds)
-        left = self.pending * (time.monotonic() - self.started) / max(self.finished, 1e-9)
-        self.say(f"{entry.name}: done in {clock(seconds)}, about {clock(left)} left for the experiment")
-
-
-class Failures(dict[str, str]):
-    """Why runs failed, by name; three in a row mean that something is wrong with all of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.streak = 0
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether to give up."""
-        return self.streak >= _HOPELESS
-
-    def add(self, entry: Entry, reason: str, journal: Journal) -> None:
-        """Keep and report a failure."""
-        self[entry.name] = reason
-        self.streak += 1
-        journal.say(f"{entry.name}: failed: {reason}")
 
 
 def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -> None:
@@ -92,7 +39,7 @@ def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int 
     if pending:
         build_embedder("efficientnet_lite2")  # missing, it would be found so hours later
     log = place.out / f"{place.experiment.name}.log"
-    journal = Journal(log, sum(entry.estimate().seconds for entry in pending))
+    journal = Journal(log, _estimate(place, only))
     if not pending:
         journal.say(f"{place.experiment.name}: all {len(place.experiment.choose(only))} runs are done")
         return
@@ -192,7 +139,7 @@ def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal
             failures.add(entry, str(error), journal)
         else:
             failures.streak = 0
-            journal.done(entry, time.monotonic() - started)
+            journal.done(entry, time.monotonic() - started, _estimate(place, only))
         return True
 
 
@@ -204,7 +151,7 @@ def _run_beside(place: Workplace, only: tuple[str, ...], processes: int, journal
             for ended in workers.ended():
                 if ended.failure is None:
                     failures.streak = 0
-                    journal.done(ended.entry, ended.seconds)
+                    journal.done(ended.entry, ended.seconds, _estimate(place, only))
                 elif ended.failure:
                     failures.add(ended.entry, ended.failure, journal)
             if failures.hopeless:
@@ -229,6 +176,11 @@ def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> li
     return [entry for entry in pending if entry.name not in aside and is_ready(entry, place)]
 
 
+def _estimate(place: Workplace, only: tuple[str, ...]) -> float:
+    """Return the estimated seconds of all that is to be done, on two cores."""
+    return sum(entry.estimate().seconds for entry in pending_entries(place, only))
+
+
 def _is_free(place: Workplace, entry: Entry) -> bool:
     with claim(place.out, entry.folder) as owner:
         return owner is None
@@ -251,9 +203,3 @@ def _pause(place: Workplace) -> None:
     place.stop.check()
     time.sleep(_POLL_SECONDS)
     place.stop.check()
-
-
-def clock(seconds: float) -> str:
-    """Return a time as hours:minutes:seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from safetensors import safe_open
-
 from medfe.config import AutoencoderKind, AutoencoderRunConfig, RunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.errors import MedfeError
@@ -17,12 +15,12 @@ from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, with
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
 from medfe.experiments.records import TABLES
+from medfe.experiments.runfolder import is_trained, training_row
 from medfe.experiments.stopping import Interrupted
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
-from medfe.training.checkpoint import CONFIG_FILE, GENERATOR_FILE, check_same_run, load_config, write_atomically
+from medfe.training.checkpoint import GENERATOR_FILE, load_config, write_atomically
 from medfe.training.generator import train_generator
-from medfe.training.logging import METRICS_FILE
 from medfe.training.loop import build_fabric, resolve_precision
 from medfe.weightfiles import load_weights
 
@@ -240,36 +238,3 @@ class GeneratorRun(Entry):
         if not isinstance(entry, AutoencoderPair):
             raise MedfeError(f"experiment {place.experiment.name}: {self.pair} is no pair of auto-encoders")
         return entry
-
-
-def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> bool:
-    """Tell whether a training is complete.
-
-    Args:
-        folder: Its run folder.
-        weights: Its weight file.
-        config: The settings it must have.
-
-    Raises:
-        MedfeError: if the folder holds a run with other settings.
-    """
-    check_same_run(folder, config)
-    if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
-        return False
-    with safe_open(weights, framework="pt") as file:  # the header alone
-        metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
-    return bool(metadata.get("step") == config.max_steps)
-
-
-def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
-    """Return images, steps, seconds, and the last value of every term (unweighted) of a complete training.
-
-    Seconds are those between creation and last change of the event files, one for each start: work that a kill undid
-    counts, pauses do not.
-    """
-    lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1])
-    events = folder.glob("events.out.tfevents.*")
-    seconds = sum(max(0.0, path.stat().st_mtime - float(path.name.split(".")[3])) for path in events)
-    terms = {name: value for name, value in last.items() if name not in ("step", "images", "learning_rate")}
-    return {"images": config.max_steps * config.batch_size, "steps": last["step"], "seconds": seconds, "terms": terms}

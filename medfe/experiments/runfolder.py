@@ -1,0 +1,46 @@
+"""What a run folder says of its training: whether it is complete, how long it took, what its losses were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from medfe.config import AutoencoderRunConfig, RunConfig
+from medfe.training.checkpoint import CONFIG_FILE, check_same_run
+from medfe.training.logging import METRICS_FILE
+
+
+def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> bool:
+    """Tell whether a training is complete.
+
+    Args:
+        folder: Its run folder.
+        weights: Its weight file.
+        config: The settings it must have.
+
+    Raises:
+        MedfeError: if the folder holds a run with other settings.
+    """
+    check_same_run(folder, config)
+    if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
+        return False
+    with safe_open(weights, framework="pt") as file:  # the header alone
+        metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
+    return bool(metadata.get("step") == config.max_steps)
+
+
+def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
+    """Return images, steps, seconds, and the last value of every term (unweighted) of a complete training.
+
+    Seconds are those between creation and last change of the event files, one for each start: work that a kill undid
+    counts, pauses do not.
+    """
+    lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    events = folder.glob("events.out.tfevents.*")
+    seconds = sum(max(0.0, path.stat().st_mtime - float(path.name.split(".")[3])) for path in events)
+    terms = {name: value for name, value in last.items() if name not in ("step", "images", "learning_rate")}
+    return {"images": config.max_steps * config.batch_size, "steps": last["step"], "seconds": seconds, "terms": terms}
