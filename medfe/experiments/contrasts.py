@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,24 +32,28 @@ class Pairs(NamedTuple):
     """Digests and commits of the runs."""
 
 
-def contrasts(experiment: Experiment, metrics: pd.DataFrame) -> pd.DataFrame:
+def contrasts(
+    experiment: Experiment, metrics: pd.DataFrame, excluded: Set[tuple[str, int]] = frozenset()
+) -> pd.DataFrame:
     """Return one row per contrast, always first − second: the primary, the secondary ones, then what is not tested.
 
     Intervals are paired t over seeds that both arms have. Holm's correction covers all secondary contrasts together,
-    and is made only when all of them are there with all registered seeds; the primary verdict waits for its seeds
-    likewise, so that no interim result is read as one.
+    and is made only when all of them are there with all registered seeds, excluded ones apart. The primary verdict
+    waits for its seeds likewise, so that no interim result is read as one.
 
     Args:
         experiment: Its contrasts, entries and margin.
         metrics: A row for each (run, masks), columns as of `medfe.experiments.tables.rows_of`.
+        excluded: Arm and seed of runs that are left out by the plan.
     """
     if metrics.empty:
         return pd.DataFrame()
     tested = [*([experiment.primary] if experiment.primary else []), *experiment.secondary]
     found = {contrast: _pairs(metrics, contrast) for contrast in tested}
     intervals = {contrast: _interval(pairs) for contrast, pairs in found.items()}
+    expected = {contrast: _expected(experiment, contrast, excluded) for contrast in tested}
     complete = {
-        contrast: interval is not None and len(found[contrast].seeds) == len(_registered(experiment, contrast))
+        contrast: interval is not None and set(found[contrast].seeds) == expected[contrast]
         for contrast, interval in intervals.items()
     }
     adjusted: dict[str, float] = {}
@@ -68,10 +72,8 @@ def contrasts(experiment: Experiment, metrics: pd.DataFrame) -> pd.DataFrame:
         if interval is None:
             row["verdict"] = f"{len(found[contrast].seeds)} paired seeds: no interval"
         elif not ready:
-            expected = len(_registered(experiment, contrast))
-            row["verdict"] = (
-                f"not yet: {len(found[contrast].seeds)} of {expected} seeds, or others of the family, are done"
-            )
+            seeds = f"{len(found[contrast].seeds)} of {len(expected[contrast])} seeds"
+            row["verdict"] = f"not yet: {seeds}, or others of the family, are done"
         else:
             row |= _judged(contrast, interval, found[contrast], margin, adjusted.get(str(contrast)))
         rows.append(row)
@@ -123,11 +125,10 @@ def _interval(pairs: Pairs) -> TrainingsInterval | None:
         return None
 
 
-def _registered(experiment: Experiment, contrast: Contrast) -> set[int]:
-    """Return the seeds that both arms are registered with."""
-    one, two = (
-        {entry.seed for entry in experiment.entries if entry.arm == arm} for arm in (contrast.first, contrast.second)
-    )
+def _expected(experiment: Experiment, contrast: Contrast, excluded: Set[tuple[str, int]]) -> set[int]:
+    """Return the seeds that both arms are registered with and not excluded of."""
+    runs = {(entry.arm, entry.seed) for entry in experiment.entries} - excluded
+    one, two = ({seed for name, seed in runs if name == arm} for arm in (contrast.first, contrast.second))
     return one & two
 
 
@@ -168,7 +169,7 @@ def _judged(
             "claim": registered_verdict(interval, margin, smaller_is_better=better_low),
         }
     words = verdict(
-        replace(interval), contrast.first, contrast.second, f"{title(contrast.metric)}, {contrast.masks} masks",
+        interval, contrast.first, contrast.second, f"{title(contrast.metric)}, {contrast.masks} masks",
         lower_is_better=better_low, equivalence=equivalence, adjusted_p=adjusted,
     )  # fmt: skip
     return {**row, "verdict": words}

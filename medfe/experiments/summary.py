@@ -25,9 +25,10 @@ def summarize(experiment: Experiment, results: Path) -> list[Path]:
         return []
     good = done(records)
     metrics = rows_of(good, "metrics")
+    excluded = {(record["arm"], record["seed"]) for name, record in records.items() if name not in good}
     tables = {
         "runs": runs_table(records), "metrics": metrics, "areas": rows_of(good, "areas"),
-        "matching": matching_table(good), "contrasts": contrasts(experiment, metrics),
+        "matching": matching_table(good), "contrasts": contrasts(experiment, metrics, excluded),
         **({} if metrics.empty else {"arms": arms_table(metrics)}), **long_tables(experiment, results),
     }  # fmt: skip
     paths = []

@@ -69,6 +69,19 @@ def test_no_verdict_before_all_registered_seeds_are_there(tmp_path):
     assert row["verdict"] == "not yet: 5 of 6 seeds, or others of the family, are done"
 
 
+def test_the_verdict_goes_without_an_excluded_seed(tmp_path):
+    for seed, difference in enumerate(DIFFERENCES):
+        write(tmp_path, "low_resolution", seed, **{KID: 10.0 * seed})
+        if seed < 5:
+            write(tmp_path, "autoencoder", seed, **{KID: 10.0 * seed + difference})
+    write_record(tmp_path, MAIN, MAIN["autoencoder_seed5"], {"reason": "step 2: l1 = inf"}, "excluded")
+    summarize(MAIN, tmp_path)
+    row = primary(tmp_path)
+    assert (row["n"], row["seeds"], row["difference"]) == (5, "0 1 2 3 4", 3.0)
+    assert row["claim"] == "contradicted"
+    assert "**Excluded:** `autoencoder_seed5` (step 2: l1 = inf)." in (tmp_path / "main.md").read_text()
+
+
 def test_an_interval_needs_two_pairs(tmp_path):
     write(tmp_path, "low_resolution", 0, **{KID: 1.0})
     write(tmp_path, "autoencoder", 0, **{KID: 2.0})
