@@ -76,6 +76,11 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
     """
     check_new(out)
     url = database_url(out, database)
+    if design.main_trials > pictures.n:
+        raise MedfeError(
+            f"n: found {pictures.n} pictures, expected at least {design.main_trials}, the main trials of a rater, so "
+            "that no rater sees one twice"
+        )
     methods = load_methods(pictures.methods, pictures.device)
     _check_methods(methods, design)
     size = choose_size(methods, pictures.image_size)

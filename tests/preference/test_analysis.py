@@ -163,7 +163,7 @@ def test_a_study_whose_raters_are_all_excluded_has_no_primary_share_but_one_of_e
     pair = found.pairs[0]
     assert (pair.share, pair.wilson, pair.wins, pair.alpha) == (None, None, 0, None)
     assert pair.everyone.n == 45
-    assert "too few raters" in report(found)
+    assert "Too few raters" in report(found)
 
 
 def test_a_drift_over_the_session_is_seen():

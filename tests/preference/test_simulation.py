@@ -10,7 +10,8 @@ from medfe.preference.simulation import Scenario, draw_votes, sessions, simulate
     "changes",
     [
         {}, {"share": 0.5}, {"share": 0.75, "ties": 0.3}, {"rater_sd": 0, "image_sd": 0},
-        {"rater_sd": 1, "image_sd": 0}, {"rater_sd": 0, "image_sd": 1}, {"raters": 40, "images": 100, "trials": 40}, {"images": 30, "trials": 30},
+        {"rater_sd": 1, "image_sd": 0}, {"rater_sd": 0, "image_sd": 1},
+        {"raters": 40, "images": 100, "trials": 40}, {"images": 30, "trials": 30},
     ],
     ids=str,
 )  # fmt: skip
