@@ -151,7 +151,7 @@ class CompareTab:
             self.truth: _shown(image),
             self.masked: None,
             **{
-                component: gr.Image(None, label=contender.title)
+                component: gr.Image(None, label=contender.title, alt_text=contender.title)
                 for component, contender in zip(self.results, self.contenders, strict=True)
             },
             **dict.fromkeys(self.numbers, ""),
@@ -231,7 +231,7 @@ class CompareTab:
             self.truth: runs.shown(result.truth),
             self.masked: runs.shown(result.masked),
             **{
-                component: gr.Image(runs.shown(panel.file), label=title)
+                component: gr.Image(runs.shown(panel.file), label=title, alt_text=title)
                 for component, panel, title in zip(self.results, result.panels, result.titles(), strict=True)
             },
             **{

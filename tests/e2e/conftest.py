@@ -179,23 +179,23 @@ class ComparePage:
         self.page.wait_for_timeout(300)
 
     def put(self, button, told="%"):
-        """Press a button below the canvas, and wait until the canvas holds its hole."""
-        before = self.status()
+        """Press a button below the canvas, and wait until the canvas shows another hole."""
+        before, canvas = self.status(), self.canvas()
         self.page.locator(".tools").get_by_role("button", name=button, exact=True).click()
         self.page.wait_for_function(
             "([before, told]) => {const now = document.getElementById('status').innerText.trim();"
             "return now.includes(told) && now !== before}",
             arg=[before, told],
         )
-        self.settle()
+        self.settle(canvas)
 
-    def settle(self):
-        """Wait until the canvas has taken a picture or a hole: no event tells, so two equal looks must."""
-        looks = []
-        for _ in range(40):
+    def settle(self, before=None):
+        """Wait until the canvas has taken a picture or a hole: no event tells, so it must change and come to rest."""
+        looks = [None if before is None else before.tobytes()]
+        for _ in range(PATIENCE // 250):
             self.page.wait_for_timeout(250)
             looks.append(self.canvas().tobytes())
-            if len(looks) > 3 and len(set(looks[-3:])) == 1:
+            if looks[-1] != looks[0] and looks[-3:] == looks[-1:] * 3:
                 return
         raise AssertionError("the canvas never came to rest")
 
@@ -255,8 +255,8 @@ class ComparePage:
         """Return the panels' titles and pictures, fetched as bytes."""
         titles = [text.strip() for text in self.page.locator(".panels .picture label").all_inner_texts()]
         pictures = []
-        for image in self.page.locator(".panels .picture img").all():
-            assert image.get_attribute("alt")
+        for title, image in zip(titles, self.page.locator(".panels .picture img").all(), strict=True):
+            assert image.get_attribute("alt") == title
             answer = self.page.request.get(image.evaluate("image => image.src"))
             assert answer.headers["content-type"] == "image/png"
             pictures.append(np.asarray(Image.open(io.BytesIO(answer.body()))))

@@ -64,9 +64,10 @@ def test_a_portrait_that_was_turned_by_the_camera_is_filled_upright(visit, addre
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held on its side
     compare = visit(address, view)
+    before = compare.canvas()
     compare.upload(photograph, exif=turned)
     compare.wait_for_status("200×300")
-    compare.settle()
+    compare.settle(before)
     compare.stroke((-0.2, 0), (0.2, 0))
     compare.fill()
     compare.hole_in(np.asarray(photograph.rotate(-90, expand=True)))

@@ -35,9 +35,10 @@ def blank(visit, address):
 
     def open_blank(view):
         compare = visit(address, view)
+        before = compare.canvas()
         compare.upload(Image.new("RGB", SIZE, COLOR))
         compare.wait_for_status("300×360")
-        compare.settle()
+        compare.settle(before)
         return compare
 
     return open_blank
@@ -123,10 +124,11 @@ def test_each_rule_gives_its_hole_of_the_seed(visit, address):
         compare.put(name)
         compare.fill()
         assert np.array_equal(compare.hole_in(PORTRAIT), by_rule(name, (120, 120), 2)), name
+    before = compare.canvas()
     compare.page.fill("#seed input", "5")
     compare.page.keyboard.press("Tab")
     compare.wait_for_status(f"{100 * by_rule('Thick', (120, 120), 5).mean():.1f} %")
-    compare.settle()
+    compare.settle(before)
     compare.fill()
     assert np.array_equal(compare.hole_in(PORTRAIT), by_rule("Thick", (120, 120), 5))
 
@@ -138,9 +140,10 @@ def test_a_mask_file_is_the_hole_and_can_grow_and_shrink(visit, address, view):
     content = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(content, format="PNG")
     compare = visit(address, view)
+    before = compare.canvas()
     compare.upload_bytes(content.getvalue(), "mask.png", button="mask-file")
     compare.wait_for_status("11.1 %")
-    compare.settle()
+    compare.settle(before)
     compare.fill()
     assert np.array_equal(compare.hole_in(PORTRAIT), mask)
     compare.put("Grow")
