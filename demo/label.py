@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -231,13 +232,27 @@ def serve_study(folder: Path, host: str, port: int, database: str | None = None)
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
-    listener = _Listener(config, store)
     try:
-        listener.run()
-    except OSError as error:
-        raise MedfeError(f"{host}:{port}: cannot listen there ({error.strerror or error})") from None
+        with _bound(host, port) as listening:
+            _Listener(config, store).run(sockets=[listening])
     finally:
         store.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address; the server itself would end the process if it could not bind."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise MedfeError(f"{host}:{port}: cannot listen there ({error.strerror or error})") from None
+    return listening
 
 
 class _Listener(uvicorn.Server):

@@ -2,13 +2,15 @@
 
 import base64
 import json
+import socket
 import struct
 
 import pytest
 from sqlalchemy import event, select
 from starlette.testclient import TestClient
 
-from demo.label import LabelServer, build_app
+from demo.label import LabelServer, build_app, serve_study
+from medfe.errors import MedfeError
 from medfe.preference import tables, tokens
 from medfe.preference.database import connect, database_url
 from medfe.preference.store import VoteStore
@@ -218,6 +220,15 @@ def test_every_reply_forbids_what_the_page_does_not_need(client):
 def test_foreign_pages_and_names_are_refused(client):
     assert client.post("/api/join", json={"consent_version": "1"}, headers={"Origin": "https://a.b"}).status_code == 403
     assert client.get("/", headers={"Host": "attacker.example"}).status_code == 421
+
+
+def test_a_port_that_is_taken_is_told(place):
+    folder, _, _ = place
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(MedfeError, match="cannot listen there"):
+            serve_study(folder, "127.0.0.1", taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("path", ["/study.json", "/votes.sqlite", "/pictures/", "/../study.json", "/docs", "/api"])
