@@ -1,6 +1,5 @@
 """Runs are made once, in order, whatever stops them; other settings are refused."""
 
-import json
 import os
 import shutil
 import signal
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from medfe.errors import MedfeError
@@ -18,11 +18,13 @@ from medfe.experiments import runner
 from medfe.experiments.claims import claim
 from medfe.experiments.overview import overview
 from medfe.experiments.records import read_record
+from medfe.experiments.registry import EXPERIMENTS
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.stopping import Interrupted
 from medfe.experiments.summary import summarize
 from medfe.experiments.trainings import GeneratorRun
-from medfe.training.loop import NonFiniteLossError
+from medfe.training.generator import train_generator
+from medfe.training.loop import NonFiniteLossError, build_fabric
 
 from .conftest import small_experiment
 
@@ -187,12 +189,12 @@ def test_what_another_process_works_on_is_waited_for_and_then_done(workplace, mo
     monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
     monkeypatch.setattr(type(place.experiment.entries[0]), "run", lambda *_: {})
     monkeypatch.setattr(type(place.experiment.entries[0]), "has_weights", lambda entry, _: is_recorded(place, entry))
-    process = holder(place.out, place.experiment.entries[0].folder, seconds=2)
+    process = holder(place.out, place.experiment.entries[0].folder)
+    monkeypatch.setattr(runner, "_pause", lambda _: end(process))  # it ends when it is waited for, and not before
     try:
         run_experiment(place)
     finally:
-        process.kill()
-        process.communicate()
+        end(process)
     lines = (place.out / "small.log").read_text()
     assert "waiting for another process" in lines
     assert lines.index("low_resolution_seed0: done") < lines.index("autoencoders_seed0: begun")
@@ -203,17 +205,24 @@ def is_recorded(place, entry):
     return read_record(place.results, place.experiment, entry) is not None
 
 
-def holder(out, folder, seconds):
-    """Start a process that has a claim for some seconds; return when it has it."""
+def holder(out, folder):
+    """Start a process that has a claim as long as it lives; return when it has it."""
     code = (
         "import sys, time; from pathlib import Path; from medfe.experiments.claims import claim\n"
         "with claim(Path(sys.argv[1]), sys.argv[2]) as owner:\n"
-        "    print(owner, flush=True); time.sleep(float(sys.argv[3]))"
+        "    print(owner, flush=True); time.sleep(300)"
     )
-    command = [sys.executable, "-c", code, str(out), folder, str(seconds)]
+    command = [sys.executable, "-c", code, str(out), folder]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout.readline().strip() == b"None"
     return process
+
+
+def end(process):
+    """Kill a process and wait for its end, as often as wanted."""
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 def test_out_of_time_it_stops_and_the_same_command_goes_on(workplace):
@@ -254,15 +263,14 @@ def test_only_what_is_named_is_run_and_an_unknown_name_is_refused():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
 def test_a_claim_keeps_other_processes_out_and_ends_with_its_process(tmp_path):
-    process = holder(tmp_path, "a/b", seconds=60)
+    process = holder(tmp_path, "a/b")
     try:
         with claim(tmp_path, "a/b") as owner:
             assert owner == process.pid
         with claim(tmp_path, "a/c") as owner:
             assert owner is None
     finally:
-        process.kill()
-        process.communicate()
+        end(process)
     with claim(tmp_path, "a/b") as owner:
         assert owner is None
 
@@ -306,27 +314,30 @@ class Tree:
 
 @pytest.fixture
 def single_thread(monkeypatch):
+    """Compute with one thread, here and in processes that are started."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_killed_amid_a_training_it_goes_on_to_the_weights_of_an_undisturbed_run(data, tmp_path, single_thread):
-    folders = {name: tmp_path / name / "out" / "tiny_utkface" / "low_resolution_seed0" for name in ("one", "two")}
-    for name in folders:
-        (tmp_path / name).mkdir()
-    killed = Tree(data, tmp_path / "one", "--only", "low_resolution_seed0")
-    killed.wait_for(folders["one"] / "state.ckpt")
+    entry = EXPERIMENTS["smoke"]["low_resolution_seed0"]
+    run, undisturbed = tmp_path / "out" / entry.folder, tmp_path / "undisturbed"
+    killed = Tree(data, tmp_path, "--only", entry.name)
+    killed.wait_for(run / "state.ckpt")
     killed.kill()
-    assert not list((tmp_path / "one" / "results").rglob("*.json"))
-    for name in folders:
-        code, message = Tree(data, tmp_path / name, "--only", "low_resolution_seed0").end()
-        assert code == 0, message
-    one, two = (load_file(folder / "generator.safetensors") for folder in folders.values())
+    assert not list((tmp_path / "results").rglob("*.json"))
+    code, message = Tree(data, tmp_path, "--only", entry.name).end()
+    assert code == 0, message
+    assert (tmp_path / "results/runs/smoke/low_resolution_seed0.json").exists()
+
+    config = entry.config((data / "utkface" / "train").absolute())
+    train_generator(config, undisturbed, build_fabric(config.precision, accelerator="cpu"))
+    one, two = (load_file(folder / "generator.safetensors") for folder in (run, undisturbed))
     assert [name for name in one if not one[name].equal(two[name])] == []
-    records = [
-        json.loads((tmp_path / name / "results/runs/smoke/low_resolution_seed0.json").read_text()) for name in folders
-    ]
-    assert records[0]["metrics"] == records[1]["metrics"]
-    assert records[0]["training"]["terms"] == records[1]["training"]["terms"]
+    assert (run / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the children in /proc")
