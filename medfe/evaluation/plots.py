@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from medfe.evaluation.contrasts import DESCRIPTIVE
 from medfe.evaluation.names import lower_is_better, number, scale, title, unit
 
 STYLE: Any = {
@@ -41,7 +42,7 @@ def forest(contrasts: pd.DataFrame) -> str:
 
     Returns:
         SVG. Left of zero the first method is better, whatever the direction of the metric. A marker is filled where the
-        interval leaves out 0 (and the corrected p-value, where there is one, is below 1 − level).
+        metric is tested, the interval leaves out 0 and the corrected p-value, if there is one, is below 1 − level.
     """
     rows: list[dict[Any, Any]] = contrasts.to_dict("records")
     first, second = rows[0]["first"], rows[0]["second"]
@@ -60,7 +61,7 @@ def _strip(axes: Axes, row: dict[Any, Any]) -> None:
     metric = row["metric"]
     low, value, high = (scale(metric) * row[name] for name in ("low", "difference", "high"))
     reach = 1.15 * max(abs(low), abs(high)) or 1.0
-    shown = not (low <= 0 <= high) and not row["p_holm"] >= 1 - row["level"]
+    shown = row["role"] != DESCRIPTIVE and not (low <= 0 <= high) and not row["p_holm"] >= 1 - row["level"]
     primary = row["role"] == "primary"
     axes.axvline(0, color="#555555", linewidth=0.9)
     axes.plot([low, high], [0, 0], color="black", linewidth=2.4 if primary else 1.3, solid_capstyle="butt")

@@ -31,6 +31,8 @@ from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
 from medfe.inference import best_device
 
+_FEW = 16
+
 
 def complete(work: Work) -> None:
     """Do all that is missing, with a progress bar on standard error.
@@ -62,8 +64,15 @@ def devices(asked: str | None, processes: int) -> list[str]:
 
 
 def _one_after_another(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
+    threads = torch.get_num_threads()
     for task in tasks:
-        work.do(task)
+        # By the number of threads, torch chooses how to convolve fewer than 16 images, and with it the last bits: the
+        # rest that fills no batch is left to one thread, as it is where several processes share the work.
+        torch.set_num_threads(1 if len(task.batch) < min(_FEW, work.settings.batch_size) else threads)
+        try:
+            work.do(task)
+        finally:
+            torch.set_num_threads(threads)
         yield task
 
 

@@ -96,8 +96,8 @@ def _contrasts(measured: Measurements, tables: Tables) -> str:
             f'<figure><div class="wide">{forest(rows)}</div><figcaption>'
             f"{escape(first)} − {escape(second)}, with "
             f"{100 * measured.settings.level:g} % intervals {rows['scope'].iloc[0]}. Every metric has a scale of its "
-            "own; left of zero the first method is better. Filled: the interval leaves out 0, and Holm's correction "
-            "agrees.</figcaption></figure>",
+            "own; left of zero the first method is better. Filled: tested, the interval leaves out 0, and Holm's "
+            "correction agrees.</figcaption></figure>",
             _verdicts(rows),
         ]
     return section(parts)
@@ -184,7 +184,8 @@ def _gallery(measured: Measurements, rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     heads = ["original", "hole", *(method.name for method in measured.methods)]
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    broken = [escape(text).replace("/", "/<wbr>").replace("_", "_<wbr>") for text in heads]
+    head = "".join(f"<th>{text}</th>" for text in broken)
     lines = []
     for row in rows:
         pictures = "".join(

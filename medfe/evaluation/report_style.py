@@ -28,7 +28,7 @@ td.word:last-child { min-width: 15em; white-space: normal; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 td small { display: block; color: #5d6874; font-size: 11.5px; white-space: nowrap; }
 table.gallery th, table.gallery td { border: 0; text-align: left; padding: 0 6px 4px 0; font-size: 13px; }
-table.gallery th { max-width: 128px; overflow-wrap: anywhere; }
+table.gallery th { max-width: 128px; overflow-wrap: break-word; }
 table.gallery :is(th, td) { position: static; }
 table.gallery td.caption { color: #4a5460; padding-top: 10px; }
 td.caption span { display: inline-block; position: sticky; left: 0; max-width: min(1070px, calc(100vw - 56px)); }

@@ -11,6 +11,7 @@ import tyro
 from medfe.cli import main
 from medfe.commands.measuring import Evaluate
 from medfe.config import parse
+from medfe.evaluation.contrasts import DESCRIPTIVE
 from medfe.evaluation.gallery import RANDOM_ROWS, choose
 from medfe.evaluation.methods import Method
 from medfe.evaluation.names import heading, number, title
@@ -165,17 +166,17 @@ def test_the_forest_plot_puts_the_better_method_on_its_side_and_fills_what_is_sh
     monkeypatch.setattr("medfe.evaluation.plots.to_svg", lambda figure: figures.append(figure) or "")
     for rows in (
         forest_rows("ssim"), forest_rows("l1", low=-0.03, high=-0.01), forest_rows("l1", low=-0.01, high=0.01),
-        forest_rows("ssim", p_holm=0.2),
+        forest_rows("ssim", p_holm=0.2), forest_rows("ssim", role=DESCRIPTIVE, p_holm=float("nan")),
     ):  # fmt: skip
         forest(rows)
     filled = []
-    for figure, metric in zip(figures, ("ssim", "l1", "l1", "ssim"), strict=True):
+    for figure, metric in zip(figures, ("ssim", "l1", "l1", "ssim", "ssim"), strict=True):
         axes = figure.axes[0]
         marker = axes.lines[-1]
         place = axes.transAxes.inverted().transform(axes.transData.transform((marker.get_xdata()[0], 0)))[0]
         filled.append(marker.get_markerfacecolor() == "black")
         assert place <= 0.5 + 1e-9, metric  # the first is better, or there is no difference
-    assert filled == [True, True, False, False]
+    assert filled == [True, True, False, False, False]
 
 
 def test_figures_are_equal_for_equal_data():
