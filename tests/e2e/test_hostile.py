@@ -96,6 +96,7 @@ def test_a_hostile_upload_gets_a_message_and_leaves_nothing_outside_the_cache(se
     assert "40×30" in visitor.choose(NOISE)
 
 
+@pytest.mark.slow
 def test_a_mask_file_is_read_as_carefully_as_a_picture(visit, address):
     compare = visit(address)
     for content, part in [(b"", "mask file"), (png(30_000, 30_000), "30000×30000"), (encoded(NOISE, "PNG"), "40×30")]:

@@ -2,8 +2,10 @@
 
 import pytest
 
-QUICK = ["desktop-light", "phone-dark"]
-VIEWS = [*QUICK, *(pytest.param(view, marks=pytest.mark.slow) for view in ("desktop-dark", "phone-light"))]
+VIEWS = [
+    "phone-dark",
+    *(pytest.param(view, marks=pytest.mark.slow) for view in ("desktop-light", "desktop-dark", "phone-light")),
+]
 DARK = "document.body.classList.contains('dark')"
 
 
@@ -40,6 +42,7 @@ def test_about_explains_the_idea_with_a_figure(visit, address, view):
     assert not compare.overflows()
 
 
+@pytest.mark.slow
 def test_pictures_are_zoomed_together_and_two_of_them_slide(visit, address):
     compare = visit(address)
     page = compare.page
