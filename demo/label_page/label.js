@@ -152,7 +152,9 @@ async function present(content, next) {
   await Promise.all(sides.map((side) => {
     const image = find(side).querySelector('img');
     image.src = content[side];
-    return image.decode();
+    return image.decode().catch(() => {
+      throw new Refused('A picture could not be shown.', 'fault');
+    });
   }));
   current = { ...next, trial: content.trial, position: content.position };
   find('label').textContent = current.kind === 'practice'

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from medfe.config import Settings
 
 FORMAT: Literal[1] = 1
-"""Version of `study.json`."""
+"""Version of `study.json`; raised with every change of its fields, which the digest of a study covers."""
 
 
 class Question(NamedTuple):

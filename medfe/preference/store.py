@@ -9,9 +9,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sqlalchemy import URL, Connection, Engine, Row, Table, and_, delete, func, insert, select, update
@@ -22,64 +21,8 @@ from medfe.preference import queries, tables, tokens
 from medfe.preference.database import connect, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.plan import Planned, plan_session
+from medfe.preference.records import Answer, Choice, RefusedError, Session, Trial
 from medfe.preference.tables import SCHEMA_VERSION, corrections, raters, trials, votes
-
-Choice = Literal["left", "tie", "right"]
-Why = Literal["token", "trial", "expired", "withdrawn", "answered", "not shown", "consent", "complete"]
-
-
-class RefusedError(Exception):
-    """A request that must not change anything.
-
-    Attributes:
-        why: Kind of reason.
-    """
-
-    def __init__(self, why: Why, message: str) -> None:
-        super().__init__(message)
-        self.why = why
-
-
-@dataclass(frozen=True)
-class Session:
-    """How far a rater is."""
-
-    answered: int
-    total: int
-    expired: bool
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A trial as it is shown; `left` and `right` are places of methods, or 0 and 1 of a catch trial."""
-
-    name: str
-    position: int
-    kind: str
-    item: int
-    left: int
-    right: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A rater's answer, as the page reports it.
-
-    Attributes:
-        request: Random name of the request, 32 hexadecimal digits; sent again, it is a retry.
-        choice: What was chosen.
-        milliseconds: From both pictures on the screen to the answer.
-        viewport: Width and height of the browser's window, CSS pixels.
-        pixel_ratio: Device pixels a CSS pixel.
-        zoomed: Whether the pictures were enlarged.
-    """
-
-    request: str
-    choice: Choice
-    milliseconds: int
-    viewport: tuple[int, int]
-    pixel_ratio: float = 1.0
-    zoomed: bool = False
 
 
 class VoteStore:
@@ -99,13 +42,14 @@ class VoteStore:
         where = engine.url.render_as_string(hide_password=True)
         try:
             with engine.connect() as connection:
-                row = connection.execute(select(tables.study)).one() if has_tables(connection) else None
+                if not has_tables(connection):
+                    raise MedfeError(f"{where}: found no study, expected the database that `medfe study create` made")
+                version = connection.execute(select(tables.study.c.schema_version)).scalar_one()
+                if version != SCHEMA_VERSION:  # its other columns may be others
+                    raise MedfeError(f"{where}: found schema version {version}, expected {SCHEMA_VERSION}")
+                row = connection.execute(select(tables.study)).one()
         except DBAPIError as error:
             raise MedfeError(f"{where}: cannot be used ({reason(error)})") from None
-        if row is None:
-            raise MedfeError(f"{where}: found no study, expected the database that `medfe study create` made")
-        if row.schema_version != SCHEMA_VERSION:
-            raise MedfeError(f"{where}: found schema version {row.schema_version}, expected {SCHEMA_VERSION}")
         if row.digest != study.digest:
             raise MedfeError(f"{where}: belongs to another study (digest {row.digest[:12]}, not {study.digest[:12]})")
         self._secret = str(row.secret)
@@ -124,8 +68,13 @@ class VoteStore:
         Raises:
             MedfeError: if the database holds a study already, or cannot be written.
         """
-        engine = connect(url)
         where = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and url.database:
+            try:
+                Path(url.database).touch(mode=0o600)  # it holds the key that signs tokens
+            except OSError as error:
+                raise MedfeError(f"{url.database}: cannot be written ({error.strerror})") from None
+        engine = connect(url)
         try:
             with writing(engine) as connection:
                 if has_tables(connection):

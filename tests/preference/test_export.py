@@ -12,7 +12,8 @@ from medfe.errors import MedfeError
 from medfe.preference import tables, tokens
 from medfe.preference.database import database_url
 from medfe.preference.export import BAD, ORIGINAL, backup, check_target, export_votes, vote_table
-from medfe.preference.store import Answer, VoteStore
+from medfe.preference.records import Answer
+from medfe.preference.store import VoteStore
 
 
 def answer(choice):

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from medfe.errors import MedfeError
 from medfe.preference import queries, tables, tokens
 from medfe.preference.database import connect, database_url, writing
-from medfe.preference.store import Answer, RefusedError, VoteStore
+from medfe.preference.records import Answer, RefusedError
+from medfe.preference.store import VoteStore
 
 
 class Clock:
@@ -310,6 +312,7 @@ def test_a_database_of_another_schema_version_is_refused(new_store):
     store = new_store()
     with writing(store.engine) as connection:
         connection.execute(update(tables.study).values(schema_version=99))
+        connection.execute(text("ALTER TABLE study RENAME COLUMN secret TO renamed"))
     with pytest.raises(MedfeError, match="found schema version 99, expected 1"):
         VoteStore.open(store.engine.url, store.study)
 
@@ -395,6 +398,11 @@ def test_a_vote_on_a_full_disk_fails_and_is_not_kept(sqlite_store):
         vote_on(token)
     assert [row.request for row in rows(store, tables.votes)] == saved
     store.close()
+
+
+def test_only_its_owner_reads_the_database(sqlite_store):
+    for path in Path(sqlite_store.engine.url.database).parent.glob("votes.sqlite*"):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_missing_database_is_not_made(make_study, tmp_path):
