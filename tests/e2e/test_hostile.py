@@ -1,6 +1,7 @@
 """Files that are not what they seem: each gets its answer, and the server goes on as if nothing had happened."""
 
 import io
+import re
 import struct
 import time
 import zlib
@@ -14,6 +15,7 @@ from medfe.benchmark.visitor import AppError, Visitor
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
 MEGABYTE = 1_000_000
+REFUSED = "413|[Rr]eset|[Bb]roken"  # the server answers, or closes, while the file is still being sent
 
 
 def encoded(image, file_format, **options):
@@ -51,9 +53,9 @@ def hostile():
     picture = encoded(NOISE, "PNG")
     svg = b"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='30'><script>alert(1)</script></svg>"
     return {
-        "truncated": ("photo.jpg", encoded(NOISE, "JPEG")[:500], "The upload"),
+        "truncated": ("photo.jpg", encoded(NOISE, "JPEG")[:-400], "The upload"),
         "wrong type": ("photo.png", b"#!/bin/sh\necho no picture\n", "not a picture"),
-        "bomb": ("photo.png", png(30_000, 30_000), "30000×30000"),
+        "bomb": ("photo.png", png(30_000, 30_000), "40 megapixels"),
         "long": ("photo.png", png(65_000, 1), "at least 16"),
         "animated": ("photo.gif", encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), "40×30"),
         "CMYK": ("photo.jpg", encoded(NOISE.convert("CMYK"), "JPEG"), "40×30"),
@@ -66,7 +68,7 @@ def hostile():
         "path of Windows": ("C:\\Windows\\escaped.png", picture, "40×30"),
         "name of many kinds": ("<img src=x onerror=alert(1)>;$(id)\u202egnp.exe.png", picture, "40×30"),
         "EXIF bomb": ("photo.jpg", exif_bomb(), "40×30"),
-        "100 MB": ("photo.png", bytes(100 * MEGABYTE), "413"),
+        "100 MB": ("photo.png", bytes(100 * MEGABYTE), REFUSED),
     }
 
 
@@ -84,7 +86,7 @@ def test_a_hostile_upload_gets_a_message_and_leaves_nothing_outside_the_cache(se
         said = visitor.choose(content, name)
     except AppError as error:
         said = str(error)
-    assert expected in said
+    assert re.search(expected, said), said
     assert "Traceback" not in said
     assert str(served.temporary) not in said
     assert time.monotonic() - started < 60
@@ -99,7 +101,7 @@ def test_a_hostile_upload_gets_a_message_and_leaves_nothing_outside_the_cache(se
 @pytest.mark.slow
 def test_a_mask_file_is_read_as_carefully_as_a_picture(visit, address):
     compare = visit(address)
-    for content, part in [(b"", "mask file"), (png(30_000, 30_000), "30000×30000"), (encoded(NOISE, "PNG"), "40×30")]:
+    for content, part in [(b"", "mask file"), (png(30_000, 30_000), "megapixels"), (encoded(NOISE, "PNG"), "40×30")]:
         compare.upload_bytes(content, "mask.png", button="mask-file")
         compare.wait_for_status(part)
 
