@@ -58,8 +58,10 @@ class Client:
                 connection.request("GET" if body is None else "POST", f"/api/{path}", content, headers)
                 answer = connection.getresponse()
                 reply = json.loads(answer.read())
-                assert answer.status == 200, reply
-                return reply
+                if answer.status == 200:
+                    return reply
+                # On a loaded machine a writer may wait too long for the others; the page then offers to try again.
+                assert (answer.status, reply["why"]) == (503, "database"), reply
             connection.close()
             time.sleep(0.05)
         raise AssertionError("the server did not come back")
