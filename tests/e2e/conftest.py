@@ -61,10 +61,11 @@ class Served(NamedTuple):
 
     def outside(self):
         """Return the temporary files that lie outside the server's cache."""
-        return [path for path in self.temporary.iterdir() if not path.name.startswith("medfe-demo-")]
+        files = self.cached()
+        return [path for path in files if not path.relative_to(self.temporary).parts[0].startswith("medfe-demo-")]
 
     def cached(self):
-        """Return the files of the server's cache."""
+        """Return all temporary files."""
         return {path for path in self.temporary.rglob("*") if path.is_file()}
 
 
