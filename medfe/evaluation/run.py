@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from medfe.evaluation.gallery import gallery
+from medfe.evaluation.markdown import summary
 from medfe.evaluation.protocol import measure
 from medfe.evaluation.report import report
 from medfe.evaluation.settings import EvaluationSettings
 from medfe.evaluation.store import Store
 from medfe.evaluation.tables import Tables
 
-REPORT = "report.html"
+REPORT, SUMMARY = "report.html", "summary.md"
 
 
 def evaluate(settings: EvaluationSettings) -> Tables:
-    """Measure, compare and write `images.parquet`, `means.csv`, `sets.csv`, `contrasts.csv` and `report.html`.
+    """Measure, compare and write tables (`images.parquet` and CSV), `report.html` and `summary.md`.
 
     What the folder holds already is not computed again, so a killed run loses one batch.
 
@@ -28,6 +29,7 @@ def evaluate(settings: EvaluationSettings) -> Tables:
     tables = Tables.of(measured, store)
     tables.save(store)
     store.write(REPORT, report(measured, tables, gallery(measured)).encode())
+    store.write(SUMMARY, summary(measured, tables).encode())
     return tables
 
 

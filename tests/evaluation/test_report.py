@@ -43,6 +43,18 @@ def test_the_command_writes_every_table_and_a_page(judges, faces, tmp_path, caps
     assert tables.loc[tables["metric"] == "fd_pooled", "small"].all()
     assert (out / "means.csv").exists()
     assert (out / "contrasts.csv").exists()
+    lines = (out / "summary.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("`medfe evaluate --methods telea mean_fill --data ")
+    heads = (
+        "method | KID (pooled) ×10³ ↓ | Fréchet distance (pooled) ↓ (small sample) | PSNR (dB) ↑ | SSIM ↑ | L1, hole ↓"
+    )
+    assert lines[2] == f"| {heads} |"
+    telea = images[images["method"] == "telea"]
+    assert lines[4].startswith("| `telea` | ")
+    assert f"| {telea['psnr'].mean():.2f} (" in lines[4]
+    assert lines[5].startswith("| `mean_fill` | ")
+    assert "12 images at 32×32, masks irregular_thick" in lines[7]
+    assert " in KID (pooled) " in lines[7]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Small sample." in page
     assert judges.missing[0] in page
