@@ -218,7 +218,7 @@ def test_simulations_are_labelled(medfe):
         (["power", "--ties", "1"], "ties"), (["simulate", "--raters", "1"], "raters"),
         (["create", "--methods", "mean_fill", "telea", "--data", "absent", "--n", "4", "--out", "o", "--trials", "1"],
          "trials"),
-        (["create", "--methods", "mean_fill", "telea", "--data", "absent", "--n", "4", "--out", "o"], "absent"),
+        (["create", "--methods", "mean_fill", "telea", "--data", "absent", "--n", "40", "--out", "o"], "absent"),
         (["create", "--methods", "mean_fill", "telea", "--data", "absent", "--n", "4", "--out", "o", "--consent", "no"],
          "--consent no"),
     ],
