@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 
@@ -30,6 +29,7 @@ from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
 from medfe.inference import best_device
+from medfe.interrupts import ignored_interrupt
 
 _FEW = 16
 
@@ -83,7 +83,7 @@ def _spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Task]
         places.put(device)
     with ProcessPoolExecutor(processes, context, _start, (work.settings, work.testset, places)) as pool:
         try:
-            with _ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
+            with ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
                 futures = {pool.submit(_do, task): task for task in tasks}
             for future in as_completed(futures):
                 future.result()
@@ -135,15 +135,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)  # a pool's process would wait for work for ever; files are written whole or not at all
-
-
-@contextmanager
-def _ignored_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # signals cannot be set, and do not arrive
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

@@ -7,11 +7,9 @@ import itertools
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +25,7 @@ from medfe.config import RtvConfig
 from medfe.data.files import find_images
 from medfe.data.images import load_image, save_png, to_tensor, to_uint8
 from medfe.errors import MedfeError
+from medfe.interrupts import ignored_interrupt
 from medfe.targets.rtv import smooth
 
 Item = TypeVar("Item")
@@ -143,7 +142,7 @@ def run_parallel(
         bar = progress.add_task(label, total=len(items))
 
         def submit(count: int) -> None:
-            with _ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
+            with ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
                 running.update(pool.submit(work, item) for item in itertools.islice(queue, count))
 
         try:
@@ -190,18 +189,6 @@ def available_cores() -> int:
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-
-
-@contextmanager
-def _ignored_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # signals cannot be set, and do not arrive
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 class _Speed(ProgressColumn):
