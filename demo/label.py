@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
@@ -27,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.guard import Guard, is_loopback
 from demo.label_answers import Body, CorrectionBody, JoinBody, LabelServer, PracticeBody, VoteBody
+from demo.turnstile import Turnstile
 from medfe.errors import MedfeError
 from medfe.preference.database import database_url, reason
 from medfe.preference.folder import load_study
@@ -40,7 +42,7 @@ PAGE = {
 }
 _STATUS: dict[Why, int] = {
     "token": 401, "withdrawn": 403, "complete": 403, "trial": 404, "answered": 409, "not shown": 409, "consent": 409,
-    "expired": 410,
+    "expired": 410, "full": 503,
 }  # fmt: skip
 _LARGEST_BODY = 4096  # bytes; an answer takes 250
 _HEADERS = {
@@ -52,17 +54,19 @@ _HEADERS = {
 _log = logging.getLogger(__name__)
 
 
-def build_app(server: LabelServer, *, local: bool) -> Starlette:
+def build_app(server: LabelServer, *, local: bool, turnstile: Turnstile | None = None) -> Starlette:
     """Return the application.
 
     Args:
         server: What answers.
         local: The server listens on this machine only, so that any other host name is a disguise.
+        turnstile: How many may join from one address; default: `Turnstile`'s own numbers.
     """
+    admits = (turnstile or Turnstile()).admits
     routes = [_page(f"/{path}", *file) for path, file in PAGE.items()]
     routes += [
         _api("/api/study", "GET", server.describe),
-        _api("/api/join", "POST", server.join, JoinBody),
+        _api("/api/join", "POST", server.join, JoinBody, admits),
         _api("/api/progress", "GET", server.progress),
         _api("/api/practice/{number:int}", "GET", server.practice),
         _api("/api/practice/{number:int}", "POST", server.answer_practice, PracticeBody),
@@ -158,12 +162,17 @@ def _page(path: str, name: str, media_type: str) -> Route:
     return Route(path, page)
 
 
-def _api(path: str, method: str, answer: Callable[..., dict[str, Any]], body: type[Body] | None = None) -> Route:
+def _api(
+    path: str, method: str, answer: Callable[..., dict[str, Any]], body: type[Body] | None = None,
+    admits: Callable[[str], bool] | None = None,
+) -> Route:  # fmt: skip
     async def endpoint(request: Request) -> Response:
         try:
             parsed = None if body is None else body.model_validate_json(await _read(request))
         except ValidationError:  # its message would repeat what was sent
             return _error(422, "The request is not understood.")
+        if admits is not None and not admits(request.client.host if request.client else ""):
+            return _error(429, "Many people are joining from your network. Please try again in a minute.", "crowded")
         _, _, token = request.headers.get("authorization", "").partition("Bearer ")
         call = partial(answer, token, parsed, **request.path_params)
         return await _answered(lambda: run_in_threadpool(call))
@@ -181,6 +190,8 @@ async def _answered(call: Callable[[], Awaitable[dict[str, Any]]]) -> Response:
         full = "full" in reason(error)
         why = "The study's disk is full" if full else "The study's database does not answer"
         return _error(507 if full else 503, f"Not saved. {why}; please try again later.", "database")
+    except PoolTimeoutError:  # every connection is in use
+        return _error(503, "Not saved. The study's database is busy; please try again.", "database")
     except MedfeError as error:
         _log.error("%s", error)
         return _error(500, "The study has a fault; please tell whoever invited you.", "fault")

@@ -75,6 +75,23 @@ def photographs() -> Path:
     return folder
 
 
+@pytest.fixture
+def medfe(capsys):
+    """Return a function that runs a command and returns its exit code and the lines of its output and its errors."""
+    from medfe import cli
+
+    def medfe(*arguments):
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            code = error.code
+        output = capsys.readouterr()
+        return code, output.out.strip().splitlines(), output.err.strip().splitlines()
+
+    return medfe
+
+
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """Folder with the recorded outputs of the published code."""

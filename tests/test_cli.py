@@ -20,21 +20,6 @@ from medfe.training.checkpoint import save_config
 from medfe.weightfiles import load_weights, save_weights
 
 
-@pytest.fixture
-def medfe(capsys):
-    """Run a command; return the exit code and the lines of standard error."""
-
-    def medfe(*arguments):
-        code = 0
-        try:
-            cli.main([str(argument) for argument in arguments])
-        except SystemExit as error:
-            code = error.code
-        return code, capsys.readouterr().err.strip().splitlines()
-
-    return medfe
-
-
 def save_model(folder, **changes):
     config = GeneratorConfig(**{"image_size": 64, "base_channels": 2, "feature_channels": 4, **changes})
     torch.manual_seed(0)
@@ -163,7 +148,7 @@ def test_bad_input_is_named_in_one_line_and_writes_nothing(medfe, place, spoil, 
     picture = place / arguments.pop("picture", "picture.png")
     arguments["out"] = place / arguments["out"]
     options = [part for name, value in arguments.items() for part in (f"--{name}", value)]
-    code, lines = medfe("inpaint", picture, *options)
+    code, _, lines = medfe("inpaint", picture, *options)
     assert code == 2
     assert len(lines) == 1
     assert lines[0].startswith("medfe: error: ")
@@ -172,7 +157,7 @@ def test_bad_input_is_named_in_one_line_and_writes_nothing(medfe, place, spoil, 
 
 
 def test_a_good_picture_is_filled_and_known_pixels_stay(medfe, place):
-    code, lines = medfe(
+    code, _, lines = medfe(
         "inpaint", place / "picture.png", "--mask", place / "mask.png", "--out", place / "out.png",
         "--model", place / "run", "--device", "cpu",
     )  # fmt: skip
@@ -188,7 +173,7 @@ def test_a_picture_of_a_camera_is_filled(medfe, place):
     hole = np.zeros((3_000, 4_000), dtype=np.uint8)
     hole[100:300, 200:500] = 255
     Image.fromarray(hole).save(place / "hole.png", compress_level=1)
-    code, lines = medfe(
+    code, _, lines = medfe(
         "inpaint", place / "large.png", "--mask", place / "hole.png", "--out", place / "out.png",
         "--model", place / "run", "--device", "cpu",
     )  # fmt: skip
@@ -205,7 +190,7 @@ def test_code_in_a_released_checkpoint_is_never_executed(medfe, tmp_path, files_
         if content == "pickle":
             torch.save({"net": {"weight": Malicious(tmp_path / "executed")}}, tmp_path / name)
     before = files(tmp_path)
-    code, lines = medfe("import-published", *(tmp_path / name for name in names), "--out", tmp_path / "run")
+    code, _, lines = medfe("import-published", *(tmp_path / name for name in names), "--out", tmp_path / "run")
     assert code == 2
     assert len(lines) == 1
     assert "EN.pth: no" in lines[0]
@@ -237,7 +222,7 @@ def test_assignments_become_nested_settings(assignments, expected):
     (["batch_size=many"], "batch_size: "),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_named(medfe, tmp_path, assignments, complaint):
-    code, lines = medfe(
+    code, _, lines = medfe(
         "train", "--preset", "tiny", "--data", tmp_path, "--out", tmp_path / "run", "--dry-run", "--set", *assignments
     )
     assert code == 2
@@ -300,12 +285,12 @@ def test_a_dry_run_finds_another_run_and_missing_weights(medfe, tmp_path):
     save_config(run, RunConfig.create("tiny", "none", data={"root": tmp_path}, seed=1))
     before = files(tmp_path)
     assert medfe(*arguments, "--seed", "1")[0] == 0
-    code, lines = medfe(*arguments)
+    code, _, lines = medfe(*arguments)
     assert code == 2
     assert len(lines) == 1
     assert f"{run}: holds a run with other settings (seed 1 there, 0 asked for)" in lines[0]
     missing = f"losses.backbone_weights={tmp_path / 'lite0.pth'}"
-    code, lines = medfe(*arguments[:-2], tmp_path / "new", "--dry-run", "--set", missing)
+    code, _, lines = medfe(*arguments[:-2], tmp_path / "new", "--dry-run", "--set", missing)
     assert code == 2
     assert len(lines) == 1
     assert "lite0.pth is missing" in lines[0]
@@ -321,7 +306,7 @@ def test_a_dry_run_finds_another_run_and_missing_weights(medfe, tmp_path):
 ])  # fmt: skip
 def test_incomplete_or_unknown_commands_exit_with_two_and_no_traceback(medfe, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, lines = medfe(*arguments)
+    code, _, lines = medfe(*arguments)
     assert code == 2
     assert lines
     assert "Traceback" not in "\n".join(lines)
@@ -341,7 +326,7 @@ def test_a_full_disk_is_one_line(medfe, place, monkeypatch):
         raise OSError(28, "No space left on device", str(place / "out.png"))
 
     monkeypatch.setattr("medfe.inpaint_files.save_png", full_disk)
-    code, lines = medfe(
+    code, _, lines = medfe(
         "inpaint", place / "picture.png", "--mask", "center", "--out", place / "out.png", "--model", place / "run"
     )
     assert code == 2
@@ -353,7 +338,7 @@ def test_an_interrupt_exits_with_130(medfe, place, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("medfe.inpaint_files.inpaint_files", interrupt)
-    code, lines = medfe("inpaint", place / "picture.png", "--mask", "center", "--out", place / "out.png")
+    code, _, lines = medfe("inpaint", place / "picture.png", "--mask", "center", "--out", place / "out.png")
     assert (code, lines) == (130, ["medfe: interrupted"])
 
 

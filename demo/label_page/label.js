@@ -197,13 +197,25 @@ function failed(error, again) {
     keep(null);
     notice('You have withdrawn', 'Your answers have been deleted. You can close this page.');
   } else if (why === 'expired') {
-    notice('This session is over', message);
+    guarded(ended);
   } else if (why === 'complete') {
     notice('The study is complete', message);
+  } else if (why === 'full' || why === 'crowded') {
+    notice('Please come back later', message, 'Try again', again);
   } else if (why === 'answered' || why === 'not shown') {
     guarded(advance); // another window of this browser was faster
   } else {
     notice('That did not work', message, 'Try again', again);
+  }
+}
+
+async function ended() {
+  const { answered, total } = await ask('progress');
+  if (answered) {
+    notice('This session is over', `Its time has run out. Your ${answered} of ${total} answers are kept.`, '', null, true);
+  } else {
+    keep(null);
+    notice('This session is over', 'You had not answered yet, and your place was given away.', 'Start again', welcome);
   }
 }
 
@@ -318,7 +330,11 @@ async function start() {
     return;
   }
   const { answered, total, expired } = await ask('progress');
-  if (answered === total || expired) {
+  if (expired) {
+    await ended();
+    return;
+  }
+  if (answered === total) {
     await advance();
     return;
   }

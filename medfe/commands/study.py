@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from medfe.errors import MedfeError
+from medfe.preference.scenario import Scenario
 
 if TYPE_CHECKING:
     from medfe.preference.store import VoteStore
@@ -140,20 +141,8 @@ class Power:
 class Simulate:
     """Simulate studies that nobody took part in, to see whether the intervals hold what they promise."""
 
-    raters: int = 20
-    """Raters of a study."""
-    images: int = 60
-    """Pictures of a study."""
-    trials: int = 30
-    """Main trials of each rater."""
-    share: float = 0.6
-    """True share of wins without ties."""
-    rater_sd: float = 0.5
-    """Spread of the raters' preferences, standard deviation in logits."""
-    image_sd: float = 0.8
-    """Spread of the pictures' differences, standard deviation in logits."""
-    ties: float = 0.15
-    """Share of ties."""
+    scenario: Annotated[Scenario, arg(name="")] = field(default_factory=Scenario)
+    """What every study is like."""
     studies: int = 500
     """Number of studies."""
     seed: int = 0
@@ -161,11 +150,9 @@ class Simulate:
 
     def run(self) -> None:
         """Simulate and print."""
-        from medfe.preference.simulation import Scenario, simulate
+        from medfe.preference.simulation import simulate
 
-        settings = {name: value for name, value in vars(self).items() if name not in ("studies", "seed")}
-        found = simulate(Scenario(**settings), self.studies, self.seed)
-        print(found.text())
+        print(simulate(self.scenario, self.studies, self.seed).text())
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def connect(url: URL) -> Engine:
         MedfeError: if the driver is not installed.
     """
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=_CONNECTIONS, max_overflow=0)
+        engine = create_engine(
+            url, connect_args={"timeout": BUSY_SECONDS}, pool_size=_CONNECTIONS, max_overflow=0,
+            execution_options={"medfe_queue": threading.Lock()},
+        )  # fmt: skip
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -61,7 +65,10 @@ def connect(url: URL) -> Engine:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in a transaction that is committed at the end; on SQLite no other writer runs meanwhile."""
-    with engine.connect().execution_options(medfe_writes=True) as connection, connection.begin():
+    # SQLite's writers do not queue: whoever finds the database locked sleeps, and may starve among many. Those of one
+    # process queue here, before they take a connection; only those of other processes wait in SQLite's own way.
+    queue = engine.get_execution_options().get("medfe_queue", nullcontext())
+    with queue, engine.connect().execution_options(medfe_writes=True) as connection, connection.begin():
         yield connection
 
 

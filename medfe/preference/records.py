@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Choice = Literal["left", "tie", "right"]
-Why = Literal["token", "trial", "expired", "withdrawn", "answered", "not shown", "consent", "complete"]
+Why = Literal["token", "trial", "expired", "withdrawn", "answered", "not shown", "consent", "complete", "full"]
 
 
 class RefusedError(Exception):

@@ -13,31 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
-from medfe.config import Settings
 from medfe.errors import MedfeError
 from medfe.preference.clustered import Array, Labels, two_way_variance
 from medfe.preference.plan import History, plan_session
+from medfe.preference.scenario import Scenario
 
 _NODES = 64  # of the Gauss-Hermite quadrature; 1e-8 at standard deviations up to 3
-
-
-class Scenario(Settings):
-    """A study to simulate."""
-
-    raters: int = 20
-    """Raters."""
-    images: int = 60
-    """Images."""
-    trials: int = 30
-    """Main trials of each rater."""
-    share: float = 0.6
-    """True share of wins of the first method without ties, over all raters and images there could be."""
-    rater_sd: float = 0.5
-    """Spread of the raters' preferences, standard deviation in logits."""
-    image_sd: float = 0.8
-    """Spread of the images' differences, standard deviation in logits."""
-    ties: float = 0.15
-    """Share of ties."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import URL, Connection, Engine, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import URL, Connection, Engine, Row, Table, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from medfe.errors import MedfeError
@@ -23,6 +23,9 @@ from medfe.preference.definition import Study
 from medfe.preference.plan import Planned, plan_session
 from medfe.preference.records import Answer, Choice, RefusedError, Session, Trial
 from medfe.preference.tables import SCHEMA_VERSION, corrections, raters, trials, votes
+
+HOURS_TO_BEGIN = 0.5
+"""Time from joining to the first answer; after it the trials of those who never began fall to others."""
 
 
 class VoteStore:
@@ -101,7 +104,8 @@ class VoteStore:
             The rater's token.
 
         Raises:
-            RefusedError: if the consent is another one, or the study has all its answers.
+            RefusedError: if the consent is another one, or the study has all its answers, or would have them if all
+                who take part finished.
         """
         design = self.study.design
         if consent_version != design.consent_version:
@@ -109,8 +113,10 @@ class VoteStore:
         now, name = self.clock(), tokens.random_name()
         with writing(self.engine) as connection:
             connection.execute(select(tables.study.c.id).with_for_update())
-            if queries.live_trials(connection, now) >= design.target_votes:
+            if queries.main_votes(connection) >= design.target_votes:
                 raise RefusedError("complete", "The study has all the answers it needs. Thank you for your interest.")
+            if queries.live_trials(connection, now) >= design.target_votes:
+                raise RefusedError("full", "All places are taken at the moment. Some may become free: try again later.")
             planned = plan_session(
                 self.study.pairs,
                 queries.history(connection, self.study, now),
@@ -120,10 +126,9 @@ class VoteStore:
                 rng=rng or np.random.default_rng(),
             )
             row = {"name": name, "consent_version": consent_version, "joined": now}
-            rater = _inserted(connection, raters, **row, deadline=now + 3600 * design.session_hours)
-            ids: list[int] = []
-            for position, trial in enumerate(planned):
-                ids.append(_inserted(connection, trials, **_row(trial, ids), rater=rater, position=position))
+            row["deadline"] = now + 3600 * min(HOURS_TO_BEGIN, design.session_hours)
+            rater = connection.execute(insert(raters).values(**row).returning(raters.c.id)).scalar_one()
+            _insert_trials(connection, rater, planned)
         return tokens.sign(name, self._secret)
 
     def session(self, token: str) -> Session:
@@ -188,6 +193,9 @@ class VoteStore:
                 "viewport_width": answer.viewport[0], "viewport_height": answer.viewport[1],
             }  # fmt: skip
             _insert_once(connection, votes, values)
+            if row.position == 0:
+                whole = rater.joined + 3600 * self.study.design.session_hours
+                connection.execute(update(raters).where(raters.c.id == rater.id).values(deadline=whole))
             return self._session(connection, rater)
 
     def correct(self, token: str, trial: str, request: str, choice: Choice) -> Session:
@@ -258,7 +266,7 @@ class VoteStore:
 
     def _check_deadline(self, rater: Row[Any]) -> None:
         if self.clock() >= rater.deadline:
-            raise RefusedError("expired", "The time for this session is over. Your earlier answers are kept.")
+            raise RefusedError("expired", "The time for this session is over.")
 
     def _session(self, connection: Connection, rater: Row[Any]) -> Session:
         own = select(func.count(trials.c.id), func.count(votes.c.id)).select_from(trials.outerjoin(votes))
@@ -266,20 +274,25 @@ class VoteStore:
         return Session(int(answered), int(total), answered < total and self.clock() >= rater.deadline)
 
 
-def _row(trial: Planned, ids: list[int]) -> dict[str, Any]:
-    return {
-        "name": tokens.random_name(), "kind": trial.kind, "item": trial.item, "left_method": trial.left,
-        "right_method": trial.right, "repeats": None if trial.repeats is None else ids[trial.repeats],
-    }  # fmt: skip
+def _insert_trials(connection: Connection, rater: int, planned: list[Planned]) -> None:
+    rows = [
+        {"name": tokens.random_name(), "rater": rater, "position": position, "kind": trial.kind, "item": trial.item,
+         "left_method": trial.left, "right_method": trial.right}
+        for position, trial in enumerate(planned)
+    ]  # fmt: skip
+    ids = connection.scalars(insert(trials).returning(trials.c.id, sort_by_parameter_order=True), rows).all()
+    repeated = [
+        {"own": ids[position], "first": ids[trial.repeats]}
+        for position, trial in enumerate(planned)
+        if trial.repeats is not None
+    ]
+    if repeated:
+        query = update(trials).where(trials.c.id == bindparam("own")).values(repeats=bindparam("first"))
+        connection.execute(query, repeated)
 
 
 def _trial(row: Row[Any]) -> Trial:
     return Trial(row.name, row.position, row.kind, row.item, row.left_method, row.right_method)
-
-
-def _inserted(connection: Connection, table: Table, **values: Any) -> int:
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
-    return int(key[0])  # type: ignore[index]
 
 
 def _insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:

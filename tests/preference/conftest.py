@@ -17,11 +17,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
+from medfe.preference import tokens
 from medfe.preference.database import database_url
 from medfe.preference.definition import Design, Item, Study, StudyMethod
 from medfe.preference.folder import save_picture, save_study
+from medfe.preference.records import Answer, RefusedError
 from medfe.preference.store import VoteStore
+
+
+class Clock:
+    """Time that a test moves."""
+
+    now = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def answer(choice="left", request=None, **changes):
+    values = {"milliseconds": 1500, "viewport": (1280, 720), **changes}
+    return Answer(request or tokens.random_name(), choice, **values)
+
+
+def rows(store, table):
+    with store.engine.connect() as connection:
+        return connection.execute(select(table).order_by(table.c.id)).all()
+
+
+def count(store, table):
+    return len(rows(store, table))
+
+
+def answer_all(store, token, choice="left"):
+    while trial := store.next_trial(token):
+        store.vote(token, trial.name, answer(choice))
+
+
+@contextlib.contextmanager
+def refused(why):
+    with pytest.raises(RefusedError) as error:
+        yield
+    assert error.value.why == why
 
 
 def picture(seed, size=16):

@@ -3,11 +3,9 @@
 import contextlib
 import http.client
 import json
-import os
+import multiprocessing
 import random
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,29 +14,37 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from demo.__main__ import main
 from medfe.preference import queries, tokens
 from medfe.preference.store import VoteStore
 from medfe.preference.tables import trials, votes
 
 CLIENTS = 20
+PATIENCE = 120  # seconds without an answer
 
 
 class Server:
-    """`python -m demo --study`, killed with SIGKILL and started again until it is to stay."""
+    """`python -m demo --study`, killed with SIGKILL and started again until it is to stay.
+
+    Its processes are forked from one that has loaded the modules: each kill would else cost seconds of imports.
+    """
 
     def __init__(self, folder, database, port):
-        self.command = [sys.executable, "-m", "demo", "--study", str(folder), "--port", str(port)]
-        self.environment = os.environ | {"MEDFE_STUDY_DATABASE": database, "OMP_NUM_THREADS": "1"}
-        self.port, self.process, self.kills = port, None, 0
+        database = database.render_as_string(hide_password=False)
+        self.arguments = ["--study", str(folder), "--port", str(port), "--database", database]
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["demo.__main__", "demo.label"])
+        self.kills = 0
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, env=self.environment)
-        assert any("http://" in line for line in iter(self.process.stdout.readline, "")), self.process.wait()
+        self.process = self.context.Process(target=main, args=(self.arguments,))
+        self.process.start()
 
     def kill(self):
+        assert self.process.is_alive()
         self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.join()
+        self.process.close()
         self.kills += 1
 
 
@@ -46,28 +52,25 @@ class Client:
     """A rater's browser: tries again until it has an answer, with the same request."""
 
     def __init__(self, port, saved):
-        self.port, self.saved, self.token = port, saved, ""
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.saved, self.headers = saved, {}
 
     def ask(self, path, body=None):
-        content = None if body is None else json.dumps(body)
-        deadline = time.monotonic() + 240
+        method, content = ("GET", None) if body is None else ("POST", json.dumps(body))
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-                headers = {"Authorization": f"Bearer {self.token}"}
-                connection.request("GET" if body is None else "POST", f"/api/{path}", content, headers)
-                answer = connection.getresponse()
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.connection.request(method, f"/api/{path}", content, self.headers)
+                answer = self.connection.getresponse()
                 reply = json.loads(answer.read())
-                if answer.status == 200:
-                    return reply
-                # On a loaded machine a writer may wait too long for the others; the page then offers to try again.
-                assert (answer.status, reply["why"]) == (503, "database"), reply
-            connection.close()
-            time.sleep(0.05)
+                assert answer.status == 200, reply
+                return reply
+            self.connection.close()
+            time.sleep(0.02)
         raise AssertionError("the server did not come back")
 
     def session(self):
-        self.token = self.ask("join", {"consent_version": "1"})["token"]
+        self.headers["Authorization"] = f"Bearer {self.ask('join', {'consent_version': '1'})['token']}"
         while not (trial := self.ask("next")).get("finished"):
             choice = random.choice(["left", "tie", "right"])
             body = {
@@ -76,12 +79,13 @@ class Client:
             }  # fmt: skip
             assert self.ask("vote", body)["saved"]
             self.saved.append((body["trial"], body["request"], choice))
+        self.connection.close()
 
 
 def vote_while_killing(make_study, database, port, trials_each, kills):
     folder, study = make_study(items=6 * trials_each // 5, trials=trials_each, target_votes=10**6)
     VoteStore.create(database, study).close()
-    server, saved, done = Server(folder, database.render_as_string(hide_password=False), port), [], threading.Event()
+    server, saved, done = Server(folder, database, port), [], threading.Event()
 
     def disturb():
         for number in range(kills):

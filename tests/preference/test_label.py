@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import struct
 
@@ -10,6 +11,7 @@ from sqlalchemy import event, select
 from starlette.testclient import TestClient
 
 from demo.label import LabelServer, build_app, serve_study
+from demo.turnstile import Turnstile
 from medfe.errors import MedfeError
 from medfe.preference import tables, tokens
 from medfe.preference.database import connect, database_url
@@ -272,3 +274,21 @@ def test_trials_of_all_kinds_look_alike(client, place):
         rater.ask("vote", answer(content["trial"]))
     assert set(kinds) == {"main", "catch", "repeat"}
     assert len(set.union(*kinds.values())) == 1
+
+
+def test_a_device_that_joins_over_and_over_has_to_wait_and_takes_no_places(place):
+    folder, study, store = place
+    app = build_app(LabelServer(folder, study, store), local=True, turnstile=Turnstile(at_once=2))
+    client = TestClient(app, base_url="http://127.0.0.1")
+    assert [Rater(client).ask("join", {"consent_version": "1"}).status_code for _ in range(4)] == [200, 200, 429, 429]
+    response = Rater(client).ask("join", {"consent_version": "1"})
+    assert response.json()["why"] == "crowded"
+    with store.engine.connect() as connection:
+        assert len(connection.execute(select(tables.raters)).all()) == 2
+    elsewhere = TestClient(app, base_url="http://127.0.0.1", client=("192.0.2.7", 50_000))
+    assert Rater(elsewhere).ask("join", {"consent_version": "1"}).status_code == 200
+
+
+def test_no_table_has_a_column_for_an_address(place):
+    columns = {column.name for table in tables.metadata.tables.values() for column in table.columns}
+    assert not {name for name in columns if re.search("addr|host|ip$|agent|email", name)}

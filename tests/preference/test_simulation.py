@@ -3,7 +3,8 @@ import pytest
 
 from medfe.errors import MedfeError
 from medfe.preference.clustered import clustered_mean
-from medfe.preference.simulation import Scenario, draw_votes, sessions, simulate, wilson
+from medfe.preference.scenario import Scenario
+from medfe.preference.simulation import draw_votes, sessions, simulate, wilson
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medfe import cli
 from medfe.errors import MedfeError
 from medfe.evaluation.methods import load_method
 from medfe.evaluation.testset import TestSet
@@ -178,22 +177,6 @@ def test_kinds_of_trials_add_up(trials):
     design = Design(trials=trials)
     assert design.main_trials + design.catches + design.repeats == trials
     assert design.catches == design.repeats == round(trials / 10)
-
-
-@pytest.fixture
-def medfe(capsys):
-    """Run a command; return the exit code, and the lines of both outputs."""
-
-    def medfe(*arguments):
-        code = 0
-        try:
-            cli.main([str(argument) for argument in arguments])
-        except SystemExit as error:
-            code = error.code
-        output = capsys.readouterr()
-        return code, output.out.strip().splitlines(), output.err.strip().splitlines()
-
-    return medfe
 
 
 def test_power_is_printed(medfe):

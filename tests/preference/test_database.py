@@ -1,0 +1,130 @@
+"""Databases of votes: whose they are, what they enforce, what is told of one that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from medfe.errors import MedfeError
+from medfe.preference import tables, tokens
+from medfe.preference.database import connect, database_url, writing
+from medfe.preference.store import VoteStore
+
+from .conftest import answer, count, rows
+
+
+def test_a_database_of_another_schema_version_is_refused(new_store):
+    store = new_store()
+    with writing(store.engine) as connection:
+        connection.execute(update(tables.study).values(schema_version=99))
+        connection.execute(text("ALTER TABLE study RENAME COLUMN secret TO renamed"))
+    with pytest.raises(MedfeError, match="found schema version 99, expected 1"):
+        VoteStore.open(store.engine.url, store.study)
+
+
+def test_a_database_of_another_study_and_an_empty_one_are_refused(new_store, new_database, make_study):
+    store = new_store()
+    _, other = make_study(title="Another")
+    with pytest.raises(MedfeError, match="belongs to another study"):
+        VoteStore.open(store.engine.url, other)
+    with pytest.raises(MedfeError, match="holds a study already"):
+        VoteStore.create(store.engine.url, other)
+    empty = new_database()
+    connect(empty).connect().close()  # makes the file
+    with pytest.raises(MedfeError, match="found no study"):
+        VoteStore.open(empty, other)
+
+
+def test_votes_are_found_again_by_another_process_s_store(new_store):
+    store = new_store()
+    token = store.join("1")
+    store.vote(token, store.next_trial(token).name, answer())
+    again = VoteStore.open(store.engine.url, store.study)
+    assert again.session(token).answered == 1
+    again.close()
+
+
+def test_the_database_itself_keeps_votes_unique_and_choices_known(new_store):
+    store = new_store()
+    token = store.join("1")
+    trial = store.next_trial(token)
+    store.vote(token, trial.name, answer())
+    (row,) = rows(store, tables.votes)
+    values = {**row._asdict(), "id": row.id + 1, "request": tokens.random_name()}
+    for change in ({}, {"trial": row.trial + 1, "choice": "both"}, {"trial": 10**6}):
+        with pytest.raises(IntegrityError), writing(store.engine) as connection:
+            connection.execute(tables.votes.insert().values(**values | change))
+    assert count(store, tables.votes) == 1
+
+
+@pytest.fixture
+def sqlite_store(make_study, tmp_path):
+    _, study = make_study()
+    store = VoteStore.create(database_url(tmp_path, None), study)
+    yield store
+    store.close()
+
+
+def test_sqlite_flushes_every_commit_and_checks_foreign_keys(sqlite_store):
+    with sqlite_store.engine.connect() as connection:
+        found = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 20_000}
+
+
+def test_a_vote_on_a_full_disk_fails_and_is_not_kept(sqlite_store):
+    token = sqlite_store.join("1")
+    url, study = sqlite_store.engine.url, sqlite_store.study
+    sqlite_store.close()
+    full = connect(url)
+
+    @event.listens_for(full, "connect")
+    def _forbid_growth(connection, _record):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    store, saved = VoteStore(full, study), []
+
+    def vote_on(token):
+        while len(saved) < 1000:
+            answer_next = store.next_trial(token)
+            if answer_next is None:
+                token = store.join("1")
+                continue
+            store.vote(token, answer_next.name, kept := answer())
+            saved.append(kept.request)
+
+    with pytest.raises(DBAPIError, match="full"):
+        vote_on(token)
+    assert [row.request for row in rows(store, tables.votes)] == saved
+    store.close()
+
+
+def test_only_its_owner_reads_the_database(sqlite_store):
+    for path in Path(sqlite_store.engine.url.database).parent.glob("votes.sqlite*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_missing_database_is_not_made(make_study, tmp_path):
+    _, study = make_study()
+    with pytest.raises(MedfeError, match="no such file"):
+        VoteStore.open(database_url(tmp_path, None), study)
+    assert not (tmp_path / "votes.sqlite").exists()
+
+
+@pytest.mark.parametrize("url", ["mysql://a:secret@h/n", "votes", "sqlite://", "postgresql+unknown"])
+def test_the_url_of_an_unknown_database_is_refused_without_its_password(tmp_path, url):
+    with pytest.raises(MedfeError, match="expected postgresql://") as error:
+        database_url(tmp_path, url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(make_study, tmp_path):
+    _, study = make_study()
+    with pytest.raises(MedfeError, match="cannot be") as error:
+        VoteStore.create(database_url(tmp_path, "postgresql://ann:secret@127.0.0.1:1/none"), study)
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
