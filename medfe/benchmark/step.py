@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from medfe.backbones import Vgg16
 from medfe.benchmark.convolutions import record
 from medfe.benchmark.forward import sample_batch
 from medfe.benchmark.results import Result, Row, Timing
@@ -57,14 +58,24 @@ def build_run(
     checkpointing: bool = False,
     processes: int = 1,
 ) -> Run:
-    """Return a training on the CPU that needs no photographs; with several processes, this one's part of it."""
+    """Return a training on the CPU that needs no photographs; with several processes, this one's part of it.
+
+    VGG-16 gets freshly drawn weights.
+    """
     changes: dict[str, Any] = {} if batch_size is None else {"batch_size": batch_size}
     config = RunConfig.create(
         preset, "low_resolution", target={"structure_image": "image"}, compile=compiled,
         generator={"checkpointing": checkpointing}, **changes,
     )  # fmt: skip
     strategy = "ddp" if processes > 1 else "auto"
-    return Run(config, build_fabric(precision, accelerator="cpu", devices=processes, strategy=strategy))
+    fabric = build_fabric(precision, accelerator="cpu", devices=processes, strategy=strategy)
+    if config.losses.backbone != "vgg16":
+        return Run(config, fabric)
+    with tempfile.TemporaryDirectory() as folder:
+        # Speed, memory and operations do not depend on the weights, so nothing is downloaded for them.
+        weights = Path(folder) / "vgg16.pt"
+        torch.save({f"features.{key}": value for key, value in Vgg16().steps.state_dict().items()}, weights)
+        return Run(config.replace(losses=config.losses.replace(backbone_weights=weights)), fabric)
 
 
 def benchmark_step(
@@ -87,7 +98,7 @@ def benchmark_step(
         checkpointing: measure the step with gradient checkpointing too.
 
     Raises:
-        MedfeError: unknown preset, or the weights of its losses are missing.
+        MedfeError: unknown preset, or the package with the weights of its losses is missing.
     """
     images = batch_size or RunConfig.create(preset).batch_size
     convolutions = record(training_step(preset, precision, batch_size))

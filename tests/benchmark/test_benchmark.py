@@ -9,13 +9,15 @@ import torch
 from scipy.sparse.linalg import splu
 from torch import nn
 
+from medfe.backbones import Vgg16
+from medfe.benchmark import variants
 from medfe.benchmark.convolutions import LAYOUTS, alone, record
 from medfe.benchmark.forward import benchmark_forward, forward_backward, forward_pass
 from medfe.benchmark.measure import peak_memory
 from medfe.benchmark.results import Result, Row, Timing, markdown
 from medfe.benchmark.scaling import ARRANGEMENTS, benchmark_scaling, run_arrangement
 from medfe.benchmark.smoothing import _system
-from medfe.benchmark.step import training_step
+from medfe.benchmark.step import build_run, training_step
 from medfe.errors import MedfeError
 from medfe.targets.grid_cholesky import solve_grid
 
@@ -70,6 +72,13 @@ def test_a_training_step_contains_the_backward_pass_of_its_convolutions():
     assert 0.5 < backward / forward < 2  # frozen backbone and critics have forward passes without gradients
 
 
+def test_a_step_on_vgg_needs_no_weights_of_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", pytest.fail)
+    run = build_run("paper", "32-true", 1)
+    assert isinstance(run.backbone_terms.backbone, Vgg16)
+
+
 def test_the_smoothing_floor_solves_the_systems_that_the_smoothing_solves():
     rng = torch.Generator().manual_seed(0)
     weights = [torch.rand(1, 5, 7, generator=rng, dtype=torch.float64) for _ in range(2)]
@@ -91,6 +100,7 @@ def test_gradient_checkpointing_recomputes_convolutions_of_the_forward_pass():
 
 def test_variants_stand_beside_one_floor(monkeypatch):
     monkeypatch.setattr(nn.Module, "compile", lambda _: None)  # the compiler itself would take a minute
+    monkeypatch.setattr(variants, "peak_memory", lambda module, call: len(f"{module}.{call}"))  # a process each
     result, _ = benchmark_forward("tiny", "float32", 1, 2, backward=True, compiled=True, checkpointing=True)
     assert [row.what.partition(", batch 1")[2] for row in result.rows] == [
         "", ", torch.compile", ", gradient checkpointing",

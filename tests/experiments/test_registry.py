@@ -30,7 +30,7 @@ def test_seeds_come_one_after_another_so_that_an_interrupted_experiment_has_comp
 
 
 def test_every_run_sees_20000_images_and_a_pair_60000_each():
-    for name, images in (("main", 20_000), ("weight", 20_000), ("scenes", 20_000), ("ship", 60_000)):
+    for name, images in (("main", 20_000), ("weight", 20_000), ("scenes", 20_000), ("published", 20_000), ("ship", 60_000)):
         for entry in generators(name):
             config = entry.config()
             assert config.max_steps * config.batch_size == images
@@ -66,6 +66,15 @@ def test_arms_of_one_seed_differ_in_target_and_head_alone():
 
     seed = [entry for entry in generators("main") if entry.seed == 0]
     assert all(rest(entry) == rest(seed[0]) for entry in seed)
+
+
+def test_published_and_paper_differ_in_convention_and_precision_alone():
+    experiment = EXPERIMENTS["published"]
+    for target in ("low_resolution", "autoencoder"):
+        paper = experiment[f"{target}_seed0"].config()
+        published = experiment[f"{target}_published_seed0"].config()
+        generator = paper.generator.replace(convention="published")
+        assert published == paper.replace(generator=generator, precision="32-true")
 
 
 def test_what_needs_auto_encoders_gets_those_of_its_seed():
