@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -12,9 +11,9 @@ from torch import Tensor
 from demo.models import Contender
 from medfe.analysis.trained import load_target, structure_images
 from medfe.data.images import resize, to_pil, to_tensor
-from medfe.data.masks import Mask, mask_to_tensor
+from medfe.data.masks import Mask
 from medfe.errors import MedfeError
-from medfe.inference import Inpainter, choose_window
+from medfe.inference import Inpainter
 from medfe.models.branches import Features
 from medfe.targets import Target
 from medfe.targets.autoencoder import AutoencoderCode, RandomEncoder
@@ -51,13 +50,10 @@ class Observer:
 
         The model sees the same square of the picture as it does to fill the hole.
         """
+        prepared = self.inpainter.prepare(picture, hole)
         side, device = self.inpainter.image_size, self.inpainter.device
-        window = choose_window(hole)
-        square = resize(picture.crop(window), side)
-        cover = Image.fromarray(hole.astype(np.float32)).crop(window).resize((side, side), Image.Resampling.BOX)
-        image = to_tensor(square)[None].to(device)  # 1×3×S×S
-        mask = mask_to_tensor(np.asarray(cover) > 0)[None].to(device)  # 1×1×S×S
-        output = self.inpainter.generator(image, mask)
+        output = self.inpainter.generator(prepared.image[None].to(device), prepared.mask[None].to(device))
+        image = to_tensor(resize(picture.crop(prepared.window), side))[None].to(device)  # 1×3×S×S
         goals = self.target.goals(image, structure_images(image, self.target))
         pictures = _pictures(self.target, Features(output.structure, output.texture), goals)
         return Views(*(_enlarged(tensor) for tensor in pictures))

@@ -195,7 +195,7 @@ class Inpainter:
         filled = []
         for start in range(0, len(images), batch_size):
             stop = start + batch_size
-            parts = [self._prepare(*pair) for pair in zip(images[start:stop], masks[start:stop], strict=True)]
+            parts = [self.prepare(*pair) for pair in zip(images[start:stop], masks[start:stop], strict=True)]
             output = self.fill(torch.stack([part.image for part in parts]), torch.stack([part.mask for part in parts]))
             squares = to_uint8(output.cpu())
             filled += [self._paste(part, square) for part, square in zip(parts, squares, strict=True)]
@@ -215,7 +215,18 @@ class Inpainter:
         image, mask = image.to(self.device), mask.to(self.device)
         return composite(self.generator(image, mask).image, image, mask)
 
-    def _prepare(self, image: ImageLike, mask: MaskLike) -> Prepared:
+    def prepare(self, image: ImageLike, mask: MaskLike) -> Prepared:
+        """Return what the model gets of a picture and its hole: a square of its own size.
+
+        Nothing of the hole's content is in the square's known pixels, and a pixel that covers any of the hole is of it.
+
+        Args:
+            image: as for `__call__`.
+            mask: as for `__call__`.
+
+        Raises:
+            MedfeError: as `__call__`.
+        """
         picture = as_picture(image)
         hole = as_mask(mask, (picture.shape[1], picture.shape[0]))
         check_mask(hole)

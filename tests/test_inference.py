@@ -112,6 +112,24 @@ def test_a_picture_twice_as_large_is_filled_like_its_half():
     np.testing.assert_array_equal(filled[~hole], image[~hole])
 
 
+def test_the_model_gets_a_square_of_its_size_that_knows_nothing_of_the_hole(inpainter):
+    image, other = picture(90, 150), picture(90, 150, seed=1)
+    hole = np.zeros((150, 90), dtype=bool)
+    hole[71:97, 33:52] = True
+    other[~hole] = image[~hole]
+    one, two = inpainter.prepare(image, hole), inpainter.prepare(other, hole)
+    assert one.window == choose_window(hole)
+    assert one.image.shape == (3, SIDE, SIDE)
+    assert one.mask.shape == (1, SIDE, SIDE)
+    assert torch.equal(one.mask, two.mask)
+    assert torch.equal((1 - one.mask) * one.image, (1 - two.mask) * two.image)
+    # A pixel of the square covers 90 / 64 pixels each way; it is of the hole if any of them is.
+    rows, columns = (torch.nonzero(one.mask[0].any(dim=axis)).flatten() for axis in (1, 0))
+    top, left = 71 - one.window.top, 33 - one.window.left
+    assert (int(rows[0]), int(columns[0])) == (top * 64 // 90, left * 64 // 90)
+    assert (int(rows[-1]), int(columns[-1])) == (-(-(top + 26) * 64 // 90) - 1, -(-(left + 19) * 64 // 90) - 1)
+
+
 def test_batches_equal_singles(inpainter):
     extents = [(SIDE, SIDE), (100, 70), (70, 100), (40, 40), (SIDE, SIDE)]
     images = [picture(*size, seed) for seed, size in enumerate(extents)]
