@@ -15,6 +15,7 @@ from demo.comparison import MASKED, TRUTH, Comparison, Panel
 from demo.events import PRIVATE, QUICK, Updates, told
 from demo.models import Contender
 from demo.pictures import VIEW_SIDE, Library, Picture, view_size
+from demo.script import DRAWING
 from medfe.data.images import resize
 from medfe.data.masks import Mask
 from medfe.errors import MedfeError
@@ -73,12 +74,13 @@ class CompareTab:
         self.upload = gr.UploadButton(
             "Upload, drop or paste a photograph", size="md", file_types=["image"], elem_id="upload"
         )
-        self.editor = holes.HoleEditor(
+        self.editor = holes.Canvas(
             holes.on_canvas(first), type="pil", format="png", label="Draw the hole", sources=(), transforms=(),
             layers=False, interactive=True, buttons=[], canvas_size=(VIEW_SIDE, VIEW_SIDE), height=460,
             brush=gr.Brush(default_size=48, colors=[f"rgb{holes.INK}"], color_mode="fixed"),
             eraser=gr.Eraser(default_size=48), elem_id="editor",
         )  # fmt: skip
+        self.drawing = gr.Textbox(visible=False, elem_id="drawing")  # filled by the browser when it is asked for
         with gr.Row(elem_classes=["tools", "rules"]):
             self.rules = {name: gr.Button(name, size="sm", elem_id=f"rule-{name.lower()}") for name in holes.RULES}
             self.seed = gr.Number(_SEED, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
@@ -114,17 +116,21 @@ class CompareTab:
         closer = self.closer.components
         chosen = [self.picture, self.editor, self.result, self.status, *shown, *closer]
         drawn = [self.editor, self.rule, self.status]
-        self.samples.select(self.choose, None, chosen, **QUICK)
+        # Progress is shown on the status line: the canvas is not to be told, for it answers with all its pictures.
+        quick = {**QUICK, "show_progress_on": self.status}
+        self.samples.select(self.choose, None, chosen, **quick)
         self.upload.upload(self.take_upload, self.upload, chosen, **PRIVATE, show_progress_on=self.status)
         for name, button in self.rules.items():
-            button.click(functools.partial(self.draw_rule, name), [self.picture, self.seed], drawn, **QUICK)
-        self.seed.input(self.redraw, [self.rule, self.picture, self.seed], drawn, **QUICK)
+            button.click(functools.partial(self.draw_rule, name), [self.picture, self.seed], drawn, **quick)
+        self.seed.input(self.redraw, [self.rule, self.picture, self.seed], drawn, **quick)
         for name, button in self.changes.items():
-            button.click(functools.partial(self.change, name), [self.picture, self.editor], drawn, **QUICK)
-        self.mask_file.upload(self.take_mask, [self.mask_file, self.picture], drawn, **QUICK)
+            button.click(
+                functools.partial(self.change, name), [self.picture, self.drawing], drawn, js=DRAWING, **quick
+            )  # fmt: skip
+        self.mask_file.upload(self.take_mask, [self.mask_file, self.picture], drawn, **quick)
         self.fill.click(
-            self.run, [self.picture, self.editor, self.blind], [self.result, self.status, *shown, *closer],
-            **PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
+            self.run, [self.picture, self.drawing, self.blind], [self.result, self.status, *shown, *closer],
+            js=DRAWING, **PRIVATE, concurrency_limit=1, concurrency_id="model", show_progress_on=self.status,
         )  # fmt: skip
         self.show.input(self.switch, [self.show, self.result], [*self.results, self.scale, self.status], **QUICK)
         self.verdict.input(
@@ -180,12 +186,13 @@ class CompareTab:
         return self._put(image, holes.from_file(Path(file), "The mask file", image.size))
 
     @told
-    def change(self, name: str, picture: Picture, drawn: Mask | None) -> Updates:
+    def change(self, name: str, picture: Picture, drawing: str | None) -> Updates:
         """Grow, shrink, invert or clear the hole on the canvas."""
         image = picture.load()
         if name == "Clear":
             return {self.editor: holes.on_canvas(image), self.status: theme.status(_HINT)}
-        hole = holes.from_canvas(drawn, image.size) if drawn is None else drawn
+        drawn = holes.read_drawing(drawing)
+        hole = holes.from_canvas(None, image.size) if drawn is None else drawn
         step = max(1, round(_GROW * max(hole.shape)))
         changed = ~hole if name == "Invert" else holes.grown(hole, step if name == "Grow" else -step)
         return self._put(image, changed)
@@ -200,13 +207,13 @@ class CompareTab:
     def run(
         self,
         picture: Picture,
-        drawn: Mask | None,
+        drawing: str | None,
         blind: bool,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Updates:
         """Fill the hole with every model and show what came out."""
         image = picture.load()
-        hole = holes.from_canvas(drawn, image.size)
+        hole = holes.from_canvas(holes.read_drawing(drawing), image.size)
         if not hole.any():
             raise MedfeError("there is no hole yet: draw one on the picture, or take one of those below it")
         if hole.all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,6 @@ from typing import Any
 import cv2
 import gradio as gr
 import numpy as np
-from gradio.components.base import server
-from gradio.components.image_editor import AcceptBlobs, EditorData
-from gradio.data_classes import FileData
 from PIL import Image
 
 from demo.pictures import VIEW_SIDE, canvas_size
@@ -30,45 +28,48 @@ RULES = {
 """Name of the button → rule of `medfe.inpaint_files.generated_mask`."""
 
 INK = (236, 72, 120)  # the colour of the hole on the canvas
-_WAITING = 64  # drawings that have been sent and not yet used
+_MAX_LAYERS = 8  # of a drawing; the page makes one or two
 
 
-class HoleEditor(gr.ImageEditor):
-    """A canvas whose value on the server is the hole alone: a mask of the canvas' size, or None if nothing was drawn.
+class Canvas(gr.ImageEditor):
+    """A canvas that is shown to visitors and never asked for its value.
 
-    Background and composite never are decoded. A layer larger than any canvas is refused before it is decoded.
+    Gradio's own way asks it at every change of the page's state, and then it sends background, layers and composite as
+    files. `demo.script.DRAWING` reads the layers once, when they are needed.
     """
 
     is_template = True  # the browser knows it as its parent
 
-    def preprocess(self, payload: EditorData | None) -> Mask | None:  # type: ignore[override]
-        """Return where any layer is at least half opaque.
-
-        Raises:
-            MedfeError: a layer that is not a picture, or not of a canvas' size.
-        """
-        if payload is None:
-            return None
-        stored = self.blob_storage.pop(payload.id, None) if payload.id is not None else payload
-        layers = [_alpha(layer) for layer in (stored.layers if stored is not None else None) or [] if layer is not None]
-        if not layers:
-            return None
-        if len({layer.shape for layer in layers}) > 1:
-            raise MedfeError("the layers of the drawing differ in size")
-        return np.logical_or.reduce(layers)
-
-    @server
-    def accept_blobs(self, data: AcceptBlobs) -> None:
-        """Take a part of a drawing from the browser; of drawings nobody came back for, the oldest are forgotten."""
-        super().accept_blobs(data)
-        for forgotten in list(self.blob_storage)[:-_WAITING]:
-            self.blob_storage.pop(forgotten, None)
+    def accept_blobs(self, data: object) -> None:
+        """Refuse pictures: not being marked as a function for browsers, it cannot be called by them."""
+        raise NotImplementedError
 
 
-def _alpha(layer: FileData | bytes) -> Mask:
-    source = layer.path if isinstance(layer, FileData) else BytesIO(layer)
+def read_drawing(sent: str | None) -> Mask | None:
+    """Return where any layer of a drawing is at least half opaque, or None if there is no layer.
+
+    Args:
+        sent: layers as data URLs (base64 of PNG), one a line, all of the canvas' size.
+
+    Raises:
+        MedfeError: a layer that is not a PNG, larger than any canvas (which is found before it is decoded), or of
+            another size than the others; too many layers.
+    """
+    lines = (sent or "").split()
+    if len(lines) > _MAX_LAYERS:
+        raise MedfeError(f"the drawing has {len(lines)} layers, expected at most {_MAX_LAYERS}")
+    layers = [_alpha(line) for line in lines]
+    if not layers:
+        return None
+    if len({layer.shape for layer in layers}) > 1:
+        raise MedfeError("the layers of the drawing differ in size")
+    return np.logical_or.reduce(layers)
+
+
+def _alpha(url: str) -> Mask:
     try:
-        with Image.open(source, formats=("PNG", "WEBP")) as image:
+        content = base64.b64decode(url.partition(",")[2], validate=True)
+        with Image.open(BytesIO(content), formats=("PNG",)) as image:
             if max(image.size) <= VIEW_SIDE:
                 return np.asarray(image.convert("RGBA").getchannel("A")) >= 128
             found = image.size

@@ -1,5 +1,17 @@
 """What the page does in the browser beyond Gradio: keys, paste and drop, looking closer at all pictures at once."""
 
+DRAWING = """async (picture, drawing, ...others) => {
+  const { layers } = await window.editor.get_blobs();
+  const urls = layers.filter(Boolean).map((blob) => new Promise((done, fail) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => fail(reader.error);
+    reader.readAsDataURL(blob);
+  }));
+  return [picture, (await Promise.all(urls)).join('\\n'), ...others];
+}"""
+"""Puts what is drawn on the canvas into the second input of an event, for `demo.holes.read_drawing`."""
+
 HEAD = """
 <script>
 (() => {
@@ -31,6 +43,7 @@ HEAD = """
   }, true);
 
   // The canvas measures its place once while it loads and misses later changes of the layout; this reminds it.
+  // Pictures to choose from are called by their titles, not by their numbers.
   let reminders = 40;
   const remind = setInterval(() => {
     const canvas = document.querySelector('#editor canvas');
@@ -39,6 +52,10 @@ HEAD = """
       place.style.width = `${place.clientWidth - 1}px`;
       setTimeout(() => { place.style.width = ''; }, 100);
     }
+    document.querySelectorAll('#samples .gallery-item').forEach((item) => {
+      const title = item.querySelector('.caption-label')?.textContent.trim();
+      if (title) item.querySelector('button')?.setAttribute('aria-label', title);
+    });
     if (--reminders === 0) clearInterval(remind);
   }, 250);
 
@@ -70,20 +87,19 @@ HEAD = """
   };
   whenSet(window, 'editor', (canvas) => whenSet(canvas, 'layer_manager', (layers) => amend(canvas, layers)));
 
-  const frameAt = (event) => event.target.closest?.('.panels .picture img');
+  // The button around each picture, by mouse, touch or keyboard, which has no place and means the middle.
   const lookAt = (event) => {
-    const picture = frameAt(event);
-    const panels = picture?.closest('.panels');
-    if (!panels) return;
-    const frame = picture.parentElement.getBoundingClientRect();
-    panels.style.setProperty('--at-x', `${100 * (event.clientX - frame.left) / frame.width}%`);
-    panels.style.setProperty('--at-y', `${100 * (event.clientY - frame.top) / frame.height}%`);
+    const button = event.target.closest?.('.panels .picture .image-container > button');
+    const panels = button?.closest('.panels');
+    if (!panels) return undefined;
+    const frame = button.getBoundingClientRect();
+    const hasPlace = event.type !== 'click' || event.detail > 0;
+    panels.style.setProperty('--at-x', hasPlace ? `${100 * (event.clientX - frame.left) / frame.width}%` : '50%');
+    panels.style.setProperty('--at-y', hasPlace ? `${100 * (event.clientY - frame.top) / frame.height}%` : '50%');
+    return panels;
   };
   document.addEventListener('pointermove', lookAt);
-  document.addEventListener('click', (event) => {
-    lookAt(event);
-    frameAt(event)?.closest('.panels').classList.toggle('magnified');
-  });
+  document.addEventListener('click', (event) => lookAt(event)?.classList.toggle('magnified'));
 })();
 </script>
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -71,8 +72,8 @@ class Visitor:
         pixels = np.zeros((*hole.shape, 4), dtype=np.uint8)
         pixels[hole] = (255, 0, 0, 255)
         layer = Image.fromarray(pixels).resize(self._canvas, Image.Resampling.NEAREST)
-        drawing = {"background": None, "layers": [self._upload(_png(layer), "layer.png")], "composite": None}
-        answer = self._call("fill", "click", {"editor": drawing, "blind": False})
+        drawing = f"data:image/png;base64,{base64.b64encode(_png(layer)).decode()}"
+        answer = self._call("fill", "click", {"drawing": drawing, "blind": False})
         return [np.asarray(Image.open(io.BytesIO(self._file(answer[panel])))) for panel in self._panels]
 
     def _upload(self, content: bytes, name: str) -> dict[str, Any]:

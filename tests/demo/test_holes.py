@@ -1,35 +1,31 @@
+import base64
 import io
 
 import numpy as np
 import pytest
-from gradio.components.image_editor import EditorData, EditorDataBlobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from demo.holes import RULES, HoleEditor, by_rule, from_canvas, from_file, grown, on_canvas
+from demo.holes import RULES, Canvas, by_rule, from_canvas, from_file, grown, on_canvas, read_drawing
 from demo.pictures import VIEW_SIDE, canvas_size
 from medfe.errors import MedfeError
 
 MASKS = arrays.arrays(bool, st.tuples(st.integers(16, 60), st.integers(16, 60)))
 
 
-def as_png(alpha):
-    layer = np.zeros((*alpha.shape, 4), dtype=np.uint8)
-    layer[..., 3] = alpha
+def as_url(content):
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def layer(alpha, file_format="PNG"):
+    """A layer of a canvas as the browser sends it."""
+    pixels = np.zeros((*alpha.shape, 4), dtype=np.uint8)
+    pixels[..., 3] = alpha
     content = io.BytesIO()
-    Image.fromarray(layer).save(content, format="PNG")
-    return content.getvalue()
-
-
-def received(*layers):
-    """What the canvas gives for layers that a browser sent."""
-    editor = HoleEditor(render=False)
-    editor.blob_storage["1"] = EditorDataBlobs(background=b"never read", layers=list(layers), composite=b"never read")
-    value = editor.preprocess(EditorData(id="1"))
-    assert "1" not in editor.blob_storage
-    return value
+    Image.fromarray(pixels).save(content, format=file_format)
+    return as_url(content.getvalue())
 
 
 @settings(deadline=None)  # a loaded machine is no failure
@@ -46,7 +42,7 @@ def test_the_hole_is_where_any_layer_is_at_least_half_opaque():
     one, two = np.zeros((2, 8, 8), dtype=np.uint8)
     one[0, :3] = (127, 128, 255)
     two[7, 7] = 200
-    hole = received(as_png(one), None, as_png(two))
+    hole = read_drawing(f"{layer(one)}\n{layer(two)}")
     assert np.argwhere(hole).tolist() == [[0, 1], [0, 2], [7, 7]]
 
 
@@ -60,10 +56,9 @@ def test_a_large_picture_gets_the_hole_drawn_on_its_small_view():
     assert hole.sum() == 400 * 400
 
 
-def test_nothing_drawn_is_an_empty_hole():
-    assert received() is None
-    assert HoleEditor(render=False).preprocess(None) is None
-    assert HoleEditor(render=False).preprocess(EditorData(id="of another server")) is None
+@pytest.mark.parametrize("sent", [None, "", "\n"])
+def test_nothing_drawn_is_an_empty_hole(sent):
+    assert read_drawing(sent) is None
     assert not from_canvas(None, (20, 30)).any()
 
 
@@ -72,18 +67,39 @@ def test_a_drawing_of_another_picture_is_refused():
         from_canvas(np.ones((10, 10), dtype=bool), (20, 30))
 
 
+SQUARE = np.zeros((4, 4), dtype=np.uint8)
+
+
 @pytest.mark.parametrize(
-    "layers",
+    "sent",
     [
-        [b"", b""],
-        [b"GIF89a"],
-        [as_png(np.zeros((VIEW_SIDE + 1, 4), dtype=np.uint8))],
-        [as_png(np.zeros((4, 4), dtype=np.uint8)), as_png(np.zeros((5, 4), dtype=np.uint8))],
+        "no address",
+        "data:image/png;base64,",
+        "data:image/png;base64,?!",
+        as_url(b"GIF89a"),
+        layer(SQUARE, "WEBP"),
+        layer(np.zeros((VIEW_SIDE + 1, 4), dtype=np.uint8)),
+        f"{layer(SQUARE)} {layer(SQUARE[1:])}",
+        " ".join([layer(SQUARE)] * 9),
     ],
 )
-def test_a_drawing_that_no_canvas_makes_is_refused(layers):
+def test_a_drawing_that_no_canvas_makes_is_refused(sent):
     with pytest.raises(MedfeError, match="drawing"):
-        received(*layers)
+        read_drawing(sent)
+
+
+def test_a_layer_that_is_too_large_is_not_decoded(monkeypatch):
+    sent = layer(np.zeros((VIEW_SIDE + 1, 4), dtype=np.uint8))
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(MedfeError, match=f"4×{VIEW_SIDE + 1} pixels"):
+        read_drawing(sent)
+
+
+def test_the_canvas_takes_no_pictures_of_its_own_accord():
+    """What Gradio keeps of these for later stays until somebody asks for it: anyone could fill the memory with it."""
+    canvas = Canvas(render=False)
+    assert canvas.server_fns == []
+    assert not hasattr(canvas.accept_blobs, "_is_server_fn")
 
 
 @pytest.mark.parametrize("button", RULES)

@@ -110,6 +110,6 @@ def test_a_canvas_that_is_no_canvas_is_refused(served):
     visitor = Visitor(served.address)
     visitor.choose(NOISE)
     visitor._canvas = (2000, 1500)
-    with pytest.raises(AppError, match="fill"):  # no page sends this, so no words are lost on it
+    with pytest.raises(AppError, match="2000×1500 pixels, expected at most 768×768"):
         visitor.fill(np.eye(30, 40, dtype=bool))
     assert "40×30" in visitor.choose(NOISE)
