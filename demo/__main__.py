@@ -81,7 +81,7 @@ class Demo:
             os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
             from demo.app import Server, build_app, serve  # noqa: PLC0415
-            from demo.results import FOLDER  # noqa: PLC0415
+            from demo.reports import FOLDER  # noqa: PLC0415
 
             app = build_app(contenders, library, Path(cache), self.results or FOLDER, 60 * self.keep_minutes)
             server = Server(self.host, self.port, users, self.max_upload_mb)

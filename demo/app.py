@@ -49,11 +49,10 @@ def build_app(contenders: list[Contender], library: Library, cache: Path, result
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Compare", id="compare"):
                 compare = CompareTab(contenders, library, cache)
-            with gr.Tab("Results", id="results"):
-                measured = ResultsTab(results)
+            with gr.Tab("Results", id="results") as tab:
+                ResultsTab(results).connect(tab)
             with gr.Tab("About", id="about"):
                 build_about(contenders, max_age)
-        measured.connect(app)
     static = {file for block in app.blocks.values() for file in getattr(block, "keep_in_cache", ())}
     static |= set(map(str, compare.example.files()))
     # Gradio deletes the files it knows of by age; the others (runs, uploads broken off) go a little later.

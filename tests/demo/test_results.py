@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from demo import results
-from demo.results import MAX_ROWS, find_reports, markdown_of, table_html, tables_of
+from demo import reports
+from demo.reports import find_reports, text_of
+from demo.results import MAX_ROWS, figures_of, table_html, tables_of
 
 
 @pytest.fixture
@@ -41,11 +42,11 @@ def test_where_nothing_is_there_is_no_report(tmp_path, name):
 
 def test_a_picture_in_a_report_is_put_into_it_and_not_shown_twice(folder):
     report = find_reports(folder)["main"]
-    text = markdown_of(report)
+    text, _ = text_of(report)
     (encoded,) = re.findall(r"!\[curve\]\(data:image/png;base64,([^)]+)\)", text)
     assert base64.b64decode(encoded) == (folder / "main_curve.png").read_bytes()
     assert text.endswith("Done.\n")
-    shown = tables_of(report)
+    shown = figures_of(report)
     assert shown.count("<figure>") == 1
     assert 'alt="Main other"' in shown
 
@@ -54,7 +55,35 @@ def test_a_picture_in_a_report_is_put_into_it_and_not_shown_twice(folder):
 def test_a_picture_from_elsewhere_is_left_out(folder, target):
     Image.new("RGB", (4, 3)).save(folder.parent / "secret.png")
     (folder / "main.md").write_text(f"# Report\n\nbefore ![x]({target}) after\n")
-    assert markdown_of(find_reports(folder)["main"]) == "# Report\n\nbefore  after\n"
+    assert text_of(find_reports(folder)["main"]) == ("# Report\n\nbefore  after\n", "")
+
+
+def test_the_main_experiment_comes_first(folder):
+    for name in ("autoencoders", "zebra"):
+        (folder / f"{name}.md").write_text("# Experiment `x`\n")
+    assert list(find_reports(folder)) == ["main", "autoencoders", "main_fast", "zebra", "Other tables"]
+    assert find_reports(folder)["zebra"].title == "Experiment x"
+
+
+def test_the_answer_stands_first_and_what_few_want_to_know_is_folded_away(folder):
+    missing = ", ".join(f"`run{i}`" for i in range(3))
+    sections = [
+        "# Q\n\nWhy?\n\n**Missing:** " + missing + ".\n\n",
+        "## Primary endpoint\n\nYes.\n\n",
+        "## Arms\n\n1\n\n",
+    ]
+    (folder / "main.md").write_text("".join([*sections, "## Not tested\n\n2\n\n", "## Matched\n\n3\n"]))
+    found, rest = text_of(find_reports(folder)["main"])
+    assert found.endswith("## Primary endpoint\n\nYes.\n\n")
+    assert f"<details><summary>3 runs are not done yet</summary>\n\n{missing}.\n\n</details>" in found
+    folded = "<details><summary>Not tested</summary>\n\n2\n\n</details>\n\n"
+    assert rest == f"## Arms\n\n1\n\n{folded}## Matched\n\n3\n"
+
+
+def test_tables_are_folded_away(folder):
+    shown = tables_of(find_reports(folder)["main"])
+    assert "<details><summary>main_runs.csv" in shown
+    assert "open" not in shown
 
 
 def test_a_table_names_what_all_rows_share_once_and_can_be_saved_whole(folder):
@@ -91,4 +120,4 @@ def test_a_table_that_cannot_be_read_is_named_without_its_folder(tmp_path, conte
 
 
 def test_the_experiments_write_where_the_page_looks():
-    assert Path(__file__).parents[2] / "notebooks" / "results" == results.FOLDER
+    assert Path(__file__).parents[2] / "notebooks" / "results" == reports.FOLDER
