@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 import gradio as gr
@@ -9,6 +10,10 @@ import gradio as gr
 from demo.figure import idea_figure
 from demo.models import Contender
 from medfe.evaluation.html_parts import table
+from medfe.inference import shipped_models
+
+CARD = "card.md"
+"""Description of shipped weights, beside them."""
 
 IDEA = """
 MEDFE ([Liu et al., ECCV 2020](https://arxiv.org/abs/2007.06929)) fills a hole through two features, one for
@@ -24,12 +29,13 @@ LIMITS = """
 
 * A filled hole is **invented**. It shows what would be usual there, not what was there: it is no evidence of anything,
   least of all of what a person looks like.
-* The shipped models are small, made for 128×128 pixels, and saw only aligned portraits. On other pictures they do
-  poorly. Larger pictures are filled at the model's size, and the filling is enlarged.
-* Faces of groups that are rare in the training data come out worse. Holes larger than half a face are guessed.
+* The shipped models are small, made for 128×128 pixels, and saw only aligned portraits: of anything else they have
+  learnt nothing. Larger pictures are filled at the model's size, and the filling is enlarged.
+* {groups}
 * Pictures on this page compare one training of each model on one photograph: that is an impression, not a measurement.
 * L1, PSNR and SSIM ask how near a filling comes to the original; another filling may be just as plausible.
 
+{measured}
 ## Your pictures
 
 They are kept on the machine that runs this page, in a folder of its own, for about {minutes:g} minutes, at most until
@@ -64,6 +70,14 @@ the cat Chelsea (Stéfan van der Walt) and the cup of coffee (Rachel Michetti), 
 """
 
 
+NOT_MEASURED = (
+    "Whether the faces of some people come out worse than those of others, by age or by sex, has not been measured for "
+    "these models."
+)
+MEASURED = "How near a filling comes to the original is not the same for all people: the figures stand below."
+_SECTION = re.compile(r"^#+ ", re.MULTILINE)
+
+
 def build_about(contenders: list[Contender], max_age: float) -> None:
     """Put the tab's contents into the current block.
 
@@ -74,7 +88,27 @@ def build_about(contenders: list[Contender], max_age: float) -> None:
     gr.Markdown("# The idea\n" + IDEA, elem_classes="prose-box")
     gr.HTML(idea_figure(), elem_id="idea", padding=False)
     gr.HTML(f"<h2>The models on this page</h2>{models_table(contenders)}", elem_id="models", padding=False)
-    gr.Markdown(LIMITS.format(minutes=max_age / 60), elem_classes="prose-box")
+    gr.Markdown(limits(contenders, max_age), elem_classes="prose-box")
+
+
+def limits(contenders: list[Contender], max_age: float) -> str:
+    """Return what stands below the models, Markdown: limits, visitors' pictures, licences, citation.
+
+    Args:
+        contenders: the models on the page.
+        max_age: seconds that visitors' pictures are kept.
+    """
+    sources = [inpainter.source for _, inpainter in contenders if inpainter.name in shipped_models()]
+    cards = dict.fromkeys(source.parent / CARD for source in sources if source is not None)
+    found = "".join(errors_by_group(card.read_text(encoding="utf-8")) for card in cards if card.is_file())
+    return LIMITS.format(minutes=max_age / 60, groups=MEASURED if found else NOT_MEASURED, measured=found)
+
+
+def errors_by_group(card: str) -> str:
+    """Return the sections of a card of weights that tell errors by age and sex, Markdown; empty if there are none."""
+    sections = [section.partition("\n") for section in _SECTION.split(card)[1:]]
+    told = [(title, text) for title, _, text in sections if {"age", "sex"} <= set(re.findall(r"\w+", title.lower()))]
+    return "".join(f"## {title}\n\n{text.strip()}\n\n" for title, text in told)
 
 
 def models_table(contenders: list[Contender]) -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from demo.about import LIMITS, models_table
+from demo import about
+from demo.about import MEASURED, NOT_MEASURED, errors_by_group, limits, models_table
 from demo.figure import idea_figure
 
 CITATION = Path(__file__).parents[2] / "CITATION.cff"
@@ -39,8 +40,37 @@ def test_models_are_listed_with_their_sizes(contenders):
     assert cells == ["MEDFE", "–", "64×64", "32×8×8", f"{parameters / 1e6:.1f} M"]
 
 
-def test_citations_agree_with_the_citation_file():
-    text = LIMITS.format(minutes=30)
+CARD = """# Weights
+
+## Errors by age and sex
+
+| age | L1, hole |
+|---|---:|
+| 0 to 9 | 0.0712 |
+
+## Files
+
+sexagenarian
+"""
+
+
+def test_a_card_s_errors_by_age_and_sex_are_found_and_nothing_else():
+    assert errors_by_group(CARD).split("\n") == [*CARD.split("\n")[2:7], "", ""]
+    assert errors_by_group(CARD.replace("by age and sex", "by page and sexagenarian")) == ""
+
+
+def test_what_is_said_of_groups_of_people_is_what_has_been_measured(contenders, tmp_path, monkeypatch):
+    assert NOT_MEASURED in limits(contenders, 60)
+    monkeypatch.setattr(contenders[0].inpainter, "source", tmp_path / "autoencoder.safetensors")
+    (tmp_path / "card.md").write_text(CARD)
+    assert NOT_MEASURED in limits(contenders, 60)  # the card of a model that is not shipped: anybody's words
+    monkeypatch.setattr(about, "shipped_models", lambda: [contenders[0].inpainter.name])
+    assert "| 0 to 9 | 0.0712 |" in limits(contenders, 60)
+    assert MEASURED in limits(contenders, 60)
+
+
+def test_citations_agree_with_the_citation_file(contenders):
+    text = limits(contenders, 30 * 60)
     assert "about 30 minutes" in text
     for work in yaml.safe_load(CITATION.read_text(encoding="utf-8"))["references"]:
         assert f"{{{work['title']}}}" in text
