@@ -55,6 +55,9 @@ footer { display: none !important; }
 .magnified .picture .image-frame { cursor: zoom-out; }
 .picture .empty { aspect-ratio: 1; height: auto !important; min-height: 0 !important; opacity: 0.4; }
 
+.picture > label { padding-right: 60px; }
+.picture:not(.fullscreen) .icon-button-wrapper { top: -28px; border: 0; background: none; box-shadow: none; }
+
 .numbers dl { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 0 8px; font-size: 0.82rem; }
 .numbers dl > div { display: flex; gap: 5px; }
 .numbers dt { color: var(--body-text-color-subdued); }
@@ -72,11 +75,12 @@ footer { display: none !important; }
 #show label { white-space: nowrap; padding: 5px 9px; font-size: 0.85rem; }
 .scale { display: flex; align-items: center; gap: 8px; font-size: 0.82rem; white-space: nowrap; }
 .scale i { flex: 1; height: 12px; border-radius: 3px; min-width: 60px; }
+#save .filename .stem { overflow: visible; white-space: normal; overflow-wrap: anywhere; }
 #save button[aria-label="Remove this file"], #save .label-clear-button { display: none; }
 
 #tabs { width: 100%; min-width: 0 !important; }
 #tabs .column, #tabs .row > * { min-width: 0; }
-.block.prose-box { padding: 0 8px; }
+.block.prose-box { padding: 0 12px; }
 .prose-box :is(p, ul, ol, .code_wrap) { max-width: 80ch; }
 .prose-box :is(h1, h2), #models h2 { letter-spacing: -0.01em; }
 .prose-box :is(pre, pre code) { white-space: pre-wrap !important; overflow-wrap: anywhere; }
@@ -95,12 +99,28 @@ footer { display: none !important; }
 }
 .prose-box table :is(th, td):not([align], [style]), #tabs table :is(th, td).word { text-align: left; }
 #tabs table :is(th, td).number { text-align: right; white-space: nowrap; }
+#report-figures h2, #report-tables h2 { font-size: 1.25rem; font-weight: 600; margin: 12px 0 6px; }
+.prose-box details { margin: 8px 0; }
+.prose-box summary { cursor: pointer; font-weight: 600; }
 #report-tables details { border-top: 1px solid var(--border-color-primary); padding: 10px 0; }
 #report-tables summary { cursor: pointer; font-weight: 600; }
 #report-tables summary span, .note { font-weight: 400; color: var(--body-text-color-subdued); font-size: 0.85rem; }
 .note { margin: 4px 0; overflow-wrap: anywhere; }
-#report-tables figure { margin: 12px 0; }
-#report-tables figure img, .prose-box img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
+#report-figures figure { margin: 12px 0; }
+#report-figures figure img, .prose-box img { max-width: 100%; height: auto; background: white; border-radius: 6px; }
+
+.forest { max-width: 720px; }
+.forest figcaption { font-size: 0.85rem; color: var(--body-text-color-subdued); }
+.forest h3 { font-size: 0.95rem; font-weight: 600; margin: 14px 0 4px; }
+.contrast p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; margin: 6px 0 2px; }
+.contrast p { font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+.contrast p b { font-weight: 600; }
+.track { position: relative; height: 16px; border-radius: 4px; background: var(--background-fill-secondary); }
+.track::after { content: ""; position: absolute; inset: 0 auto 0 50%; border-left: 1px solid currentColor; }
+.track i { position: absolute; top: 5px; height: 6px; border: 1.5px solid var(--primary-600); border-radius: 3px; }
+.track em { position: absolute; top: 1px; height: 14px; width: 4px; margin-left: -2px; background: var(--primary-600); }
+.contrast.primary .track i { background: var(--primary-500); }
+.axis { display: flex; justify-content: space-between; font-size: 0.75rem; color: var(--body-text-color-subdued); }
 
 .idea { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 12px; }
 .idea figure {
@@ -117,7 +137,7 @@ footer { display: none !important; }
 .idea .lit { fill: var(--primary-500); stroke: var(--block-background-fill); }
 
 @media (max-width: 640px) {
-  .gradio-container { padding: 8px !important; }
+  .gradio-container .main.app { padding: 8px; }
   #header h1 { font-size: 1.4rem; }
   #editor { height: 380px !important; }
   .tools { grid-template-columns: repeat(5, 1fr); gap: 6px; }
@@ -125,8 +145,7 @@ footer { display: none !important; }
   .tools button { padding-left: 2px; padding-right: 2px; }
   #show .wrap { flex-wrap: wrap; }
   .panels { gap: 8px; }
-  #views .grid-wrap { max-height: none; }
-#views .grid-container { padding: 0 !important; grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+  #views .grid-container { padding: 0 !important; grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .numbers dl { font-size: 0.75rem; gap: 1px 8px; margin: 0 4px; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }
