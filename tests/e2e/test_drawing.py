@@ -93,7 +93,7 @@ def test_a_finger_draws_as_a_mouse_does(blank):
 
 
 def test_a_hole_of_a_rule_lies_where_it_is_seen_and_strokes_add_to_it(blank):
-    compare = blank("desktop-light")
+    compare = blank("desktop-dark")
     centre = by_rule("Centre", SIZE, 0)
     compare.put("Centre")
     seen = compare.strokes_on(COLOR)
@@ -107,7 +107,7 @@ def test_a_hole_of_a_rule_lies_where_it_is_seen_and_strokes_add_to_it(blank):
     assert both.mean() > 1.1 * centre.mean()
 
 
-@pytest.mark.parametrize("view", VIEWS[:2])
+@pytest.mark.parametrize("view", ["phone-dark", pytest.param("desktop-light", marks=pytest.mark.slow)])
 def test_other_tabs_and_back_leave_the_drawing_as_it_was(blank, view):
     compare = blank(view)
     compare.stroke((-0.3, 0.3), (0.3, -0.2))
@@ -136,7 +136,8 @@ def test_each_rule_gives_its_hole_of_the_seed(visit, address):
     assert np.array_equal(compare.hole_in(PORTRAIT), by_rule("Thick", (120, 120), 5))
 
 
-@pytest.mark.parametrize("view", VIEWS[:2])
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["desktop-light", "phone-dark"])
 def test_a_mask_file_is_the_hole_and_can_grow_and_shrink(visit, address, view):
     mask = np.zeros((120, 120), dtype=bool)
     mask[30:70, 50:90] = True

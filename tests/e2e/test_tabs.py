@@ -1,5 +1,6 @@
 """The tabs beside Compare, and the page as a whole: readable on every screen, with names for all there is."""
 
+import numpy as np
 import pytest
 
 VIEWS = [
@@ -17,11 +18,19 @@ def test_results_show_what_the_experiments_wrote(visit, address, view):
     page.get_by_role("heading", name="What was found").wait_for()
     assert page.locator("#report-text td").all_inner_texts() == ["less", "more"]
     assert page.locator("#report-text img").evaluate("image => image.complete && image.naturalWidth") == 60
+    contrasts = page.locator("#report-figures .contrast")
+    assert [text.split("\n")[-1] for text in contrasts.all_inner_texts()] == [
+        "−2.000 (−3.000 to −1.000)", "+1.000 (−4.000 to +6.000)"
+    ]  # fmt: skip
     tables = page.locator("#report-tables details")
-    assert [text.split()[0] for text in tables.locator("summary").all_inner_texts()] == ["found_runs.csv"]
-    assert tables.locator("tbody tr").count() == 3
+    titles = [text.split()[0] for text in tables.locator("summary").all_inner_texts()]
+    assert titles == ["found_contrasts.csv", "found_runs.csv"]
+    assert not tables.locator("table").first.is_visible()  # folded away
+    tables.nth(1).locator("summary").click()
+    assert tables.nth(1).locator("tbody tr").count() == 3
+    assert tables.nth(1).locator("table").is_visible()
     with page.expect_download() as download:
-        tables.locator("a[download]").click()
+        tables.nth(1).locator("a[download]").click()
     assert download.value.path().read_text().startswith("run,")
     assert not compare.overflows()
     assert page.evaluate(DARK) == view.endswith("dark")
@@ -47,24 +56,38 @@ def test_pictures_are_zoomed_together_and_two_of_them_slide(visit, address):
     compare = visit(address)
     page = compare.page
     pictures = page.locator(".panels .picture img")
-    widths = [picture.bounding_box()["width"] for picture in pictures.all()]
-    pictures.nth(2).click()
-    page.wait_for_timeout(400)
-    assert [picture.bounding_box()["width"] for picture in pictures.all()] == pytest.approx([3 * w for w in widths])
-    pictures.nth(0).click()
-    page.wait_for_timeout(400)
-    assert [picture.bounding_box()["width"] for picture in pictures.all()] == pytest.approx(widths)
+    frames = page.locator(".panels .picture .image-container > button")
+
+    def widths():
+        page.wait_for_timeout(400)
+        return [picture.bounding_box()["width"] for picture in pictures.all()]
+
+    before = widths()
+    frames.nth(2).click(position={"x": 60, "y": 90})
+    assert widths() == pytest.approx([3 * width for width in before])
+    frames.nth(0).click()
+    assert widths() == pytest.approx(before)
+    frames.nth(1).focus()
+    page.keyboard.press("Enter")
+    assert widths() == pytest.approx([3 * width for width in before])
+    page.keyboard.press("Enter")
+    assert widths() == pytest.approx(before)
 
     page.get_by_text("Compare two, slide between them").click()
     slid = page.locator("#slider img")
     slid.nth(1).wait_for()
-    before = slid.evaluate_all("images => images.map(image => image.src)")
+    shown = compare.pictures()
+    assert same(compare, slid, shown["MEDFE"], shown["MEDFE+CAE"])
+    sources = slid.evaluate_all("images => images.map(image => image.src).join()")
     page.get_by_label("Left").click()
     page.get_by_role("option", name="Ground truth").click()
     page.wait_for_function(
-        "before => document.querySelector('#slider img').src !== before[0] ||"
-        "document.querySelectorAll('#slider img')[1].src !== before[1]",
-        arg=before,
+        "before => [...document.querySelectorAll('#slider img')].map(image => image.src).join() !== before", arg=sources
     )
-    truth = pictures.nth(0).get_attribute("src").rsplit("/", 2)[1]  # the content's hash
-    assert truth in "".join(slid.evaluate_all("images => images.map(image => image.src)"))
+    assert same(compare, slid, shown["Ground truth"], shown["MEDFE+CAE"])
+
+
+def same(compare, images, *expected):
+    """Whether the two images are these pictures, in any order: the page puts the left one on top."""
+    found = [compare.fetch(image) for image in images.all()]
+    return all(any(np.array_equal(picture, other) for other in found) for picture in expected)
