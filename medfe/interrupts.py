@@ -7,13 +7,24 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def ignored_interrupt() -> Iterator[None]:
-    """Ignore SIGINT for a while; processes started meanwhile ignore it too, and leave the request to their parent."""
-    if threading.current_thread() is not threading.main_thread():  # signals cannot be set, and do not arrive
+def deferred_interrupt() -> Iterator[None]:
+    """Hold back SIGINT: it arrives at the end of the context, and never in processes that are started meanwhile.
+
+    Outside of the main thread, where signals neither are set nor arrive, it does nothing. Windows has no signal masks:
+    there, processes that are started get the signal too.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: requests.append(number))
+    # A mask, unlike a handler, is inherited by a new program. This process's other threads may still take the signal.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, handler)
+        if requests:
+            signal.raise_signal(signal.SIGINT)

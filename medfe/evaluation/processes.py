@@ -29,7 +29,7 @@ from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
 from medfe.inference import best_device
-from medfe.interrupts import ignored_interrupt
+from medfe.interrupts import deferred_interrupt
 
 _FEW = 16
 
@@ -83,7 +83,7 @@ def _spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Task]
         places.put(device)
     with ProcessPoolExecutor(processes, context, _start, (work.settings, work.testset, places)) as pool:
         try:
-            with ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
+            with deferred_interrupt():  # processes inherit it: Ctrl-C is for this one alone
                 futures = {pool.submit(_do, task): task for task in tasks}
             for future in as_completed(futures):
                 future.result()

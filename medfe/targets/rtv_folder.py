@@ -25,7 +25,7 @@ from medfe.config import RtvConfig
 from medfe.data.files import find_images
 from medfe.data.images import load_image, save_png, to_tensor, to_uint8
 from medfe.errors import MedfeError
-from medfe.interrupts import ignored_interrupt
+from medfe.interrupts import deferred_interrupt
 from medfe.targets.rtv import smooth
 
 Item = TypeVar("Item")
@@ -142,7 +142,7 @@ def run_parallel(
         bar = progress.add_task(label, total=len(items))
 
         def submit(count: int) -> None:
-            with ignored_interrupt():  # processes inherit it: Ctrl-C is for this one alone
+            with deferred_interrupt():  # processes inherit it: Ctrl-C is for this one alone
                 running.update(pool.submit(work, item) for item in itertools.islice(queue, count))
 
         try:

@@ -159,7 +159,7 @@ def test_output_within_the_source_clashing_names_and_no_workers_are_refused(sour
 def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
-    for seed in range(12):
+    for seed in range(40):
         Image.fromarray(photograph(128, 128, seed)).save(source / f"{seed:02}.png")
     script = tmp_path / "run.py"
     script.write_text(
@@ -181,8 +181,8 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
     assert "interrupted" in stdout
     assert "Traceback" not in stderr
     finished = entries(out)
-    assert 0 < len(finished) < 12
+    assert 0 < len(finished) < 40
     for path in finished:
         assert Image.open(path).convert("RGB").size == (128, 128)
     report = smooth_folder(source, out, CONFIG, workers=1)
-    assert (report.made, report.present) == (12 - len(finished), len(finished))
+    assert (report.made, report.present) == (40 - len(finished), len(finished))
