@@ -99,6 +99,7 @@ def test_released_checkpoints_with_spectral_normalisation_load_and_score_the_sam
     ours.load_state_dict(translate(state, spectral_critic_keys(), "critic"))
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(image), published.eval()(image), rtol=1e-5, atol=1e-6)
+        small = image[:, :, :32, :32]
         for _ in range(200):  # torch's two versions of an iteration begin at opposite ends, and meet
-            ours.train()(image), published.train()(image)
+            ours.train()(small), published.train()(small)
         torch.testing.assert_close(ours(image), published(image), rtol=1e-4, atol=1e-5)
