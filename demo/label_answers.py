@@ -90,14 +90,14 @@ class LabelServer:
         """Tell how far a rater is."""
         return _progress(self.store.session(token))
 
-    def practice(self, token: str, _body: None, number: int) -> dict[str, Any]:
+    def practice(self, token: str, _body: None, number: str) -> dict[str, Any]:
         """Return the pictures of a practice trial."""
         self.store.session(token)
         item, photograph_left = self._practice(token, number)
         pair = (item.original, item.fills[0])
         return self._pictures(item, *(pair if photograph_left else pair[::-1]))
 
-    def answer_practice(self, token: str, body: PracticeBody, number: int) -> dict[str, Any]:
+    def answer_practice(self, token: str, body: PracticeBody, number: str) -> dict[str, Any]:
         """Tell which of a practice trial was the photograph."""
         self.store.session(token)
         _, photograph_left = self._practice(token, number)
@@ -133,10 +133,12 @@ class LabelServer:
         self.store.withdraw(token)
         return {"withdrawn": True}
 
-    def _practice(self, token: str, number: int) -> tuple[Item, bool]:
-        if not 0 <= number < self.study.design.practice:
+    def _practice(self, token: str, number: str) -> tuple[Item, bool]:
+        places = {str(place): place for place in range(self.study.design.practice)}
+        if number not in places:
             raise RefusedError("trial", "There is no such practice trial.")
-        return self.study.practice[number], int(token[number % 32], 16) % 2 == 0  # digits of a random name
+        place = places[number]
+        return self.study.practice[place], int(token[place % 32], 16) % 2 == 0  # digits of a random name
 
     def _trial(self, trial: Trial) -> dict[str, Any]:
         if trial.kind == "catch":

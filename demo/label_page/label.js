@@ -3,6 +3,7 @@
 const STORED = 'medfe-study';
 const ZOOM = 3;
 const STEP = 10; // percent of the picture that an arrow moves
+const SECONDS_A_TRIAL = 8; // for the time that the page announces
 const SETTLE = 250; // milliseconds in which a second press of a key cannot answer the next trial
 
 const find = (id) => document.getElementById(id);
@@ -223,8 +224,10 @@ function welcome() {
   document.title = study.title;
   find('title').textContent = study.title;
   find('instructions').textContent = study.instructions;
-  find('task').textContent = `You will be asked ${study.trials} times: “${study.question}”` +
-    (study.practice ? ` Before that there are ${study.practice} for practice.` : '');
+  const minutes = Math.ceil((study.trials + study.practice) * SECONDS_A_TRIAL / 60);
+  find('task').textContent = `You will be asked ${study.trials} times: “${study.question}” ` +
+    (study.practice ? `Before that come ${study.practice} pairs for practice. ` : '') +
+    `All in all it takes about ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`;
   find('consent').textContent = study.consent;
   show('welcome');
   find('agree').focus();

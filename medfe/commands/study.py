@@ -51,7 +51,7 @@ class Create:
     instructions: Path | None = None
     """Text file: what raters read before they begin."""
     consent: Path | None = None
-    """Text file: what raters agree to; give a --consent-version with it."""
+    """Text file: what raters agree to, and whom they can ask; give a --consent-version with it."""
     consent_version: str = "1"
     """Version of the consent, kept with every rater."""
     image_size: int | None = None
@@ -69,6 +69,8 @@ class Create:
 
     def run(self) -> None:
         """Make the study."""
+        import math
+
         from medfe.config import parse
         from medfe.preference.definition import Design
 
@@ -93,6 +95,13 @@ class Create:
             f"take {raters} raters of {design.trials} trials ({design.main_trials} main, {design.catches} catch, "
             f"{design.repeats} repeated); python -m demo --study {self.out}"
         )
+        if design.catches:
+            allowed = math.floor(design.max_catch_failures * design.catches)
+            print(f"raters who fail more than {allowed} of their {design.catches} catch trials do not count")
+        else:
+            print("without catch trials nobody who answers at random is left out")
+        if self.consent is None:
+            print("the consent is the built-in text, which names nobody to ask; --consent FILE gives your own")
 
 
 @dataclass

@@ -64,7 +64,8 @@ class PairResult:
     def verdict(self) -> str:
         """The primary result in words."""
         if self.share is None:
-            return "too few raters or images to generalise from"
+            votes = self.wins + self.ties + self.losses
+            return f"too few raters or pictures to generalise from ({votes} votes of raters who are not excluded)"
         estimate, low, high = (
             f"{100 * value:.1f} %" for value in (self.share.estimate, self.share.low, self.share.high)
         )

@@ -40,13 +40,18 @@ QUESTIONS: dict[QuestionName, Question] = {
 """The two are different endpoints: a study asks one of them, so answers are never pooled."""
 
 CONSENT = (
-    "Taking part is voluntary. Your answers are stored with the time each took and the size of your browser's window, "
-    "under a random number; no name and no network address is stored. You can pause, and you can withdraw at any time: "
-    "your answers are then deleted. The answers are analysed together and may be published."
+    "Taking part is voluntary, and you can stop at any time without giving a reason.\n"
+    "Stored are, under a random number: your answers, when you gave them and how long each took, whether you enlarged "
+    "the pictures, and the size of your browser's window. Neither your name nor your network address is stored. A key "
+    "stays in this browser, so that you can pause and go on.\n"
+    "If you withdraw, which you can do in this browser for as long as this page is served, your answers are deleted; "
+    "what has been published by then cannot be called back.\n"
+    "The answers are analysed together and may be published, with nothing in them that points to you."
 )
 INSTRUCTIONS = (
-    "Part of each picture was missing and has been filled in by a computer. You see two fillings of the same picture. "
-    "Look at both as long as you like, enlarge them if it helps, and answer by your first impression."
+    "Part of a picture was missing, and a computer has filled it in, in two ways. You see both results side by side "
+    "and answer one question about them. Take the time you need, and enlarge the pictures if it helps. If you see no "
+    "difference, say so. A few pairs have a known answer: they show that answers were given with care."
 )
 
 
@@ -55,7 +60,7 @@ class Design(Settings):
 
     question: QuestionName = "closer"
     """`closer`: to the original, which is shown. `real`: more real, the original is not shown."""
-    title: str = Field("Which picture is better?", min_length=1, max_length=120)
+    title: str = Field("Compare pictures", min_length=1, max_length=120)
     """Heading of the page."""
     instructions: str = Field(INSTRUCTIONS, min_length=1)
     """What raters read before they begin."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
 
 from medfe.preference.definition import Study
 from medfe.preference.plan import History
+from medfe.preference.records import Participation
 from medfe.preference.tables import raters, trials, votes
 
 _has_vote = exists(select(votes.c.id).where(votes.c.trial == trials.c.id))
@@ -33,6 +34,14 @@ def live_trials(connection: Connection, now: float) -> int:
     """Return the number of main trials that are answered or may still be."""
     query = select(func.count()).select_from(trials.join(raters)).where(trials.c.kind == "main", _live(now))
     return int(connection.execute(query).scalar_one())
+
+
+def participation(connection: Connection) -> Participation:
+    """Return how many people agreed to take part, answered nothing, and withdrew."""
+    answered = exists(select(votes.c.id).select_from(votes.join(trials)).where(trials.c.rater == raters.c.id))
+    left = raters.c.withdrawn.is_not(None)
+    counted = [func.count().filter(kind) for kind in (true(), and_(~left, ~answered), left)]
+    return Participation(*connection.execute(select(*counted).select_from(raters)).one())
 
 
 def history(connection: Connection, study: Study, now: float) -> History:

@@ -31,6 +31,21 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Participation:
+    """How many people agreed to take part.
+
+    Attributes:
+        joined: All of them.
+        silent: Those who answered nothing and did not withdraw.
+        withdrawn: Those who withdrew.
+    """
+
+    joined: int
+    silent: int
+    withdrawn: int
+
+
+@dataclass(frozen=True)
 class Trial:
     """A trial as it is shown; `left` and `right` are places of methods, or 0 and 1 of a catch trial."""
 

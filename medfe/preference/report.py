@@ -12,17 +12,20 @@ from medfe.evaluation.report_style import CSS
 from medfe.evaluation.statistics import Interval
 from medfe.preference.analysis import Analysis, PairResult
 from medfe.preference.figures import area_figure, share_figure
+from medfe.preference.records import Participation
 
 
-def report(analysis: Analysis, ranking: pd.DataFrame | None = None) -> str:
+def report(analysis: Analysis, participation: Participation, ranking: pd.DataFrame | None = None) -> str:
     """Return the page.
 
     Args:
         analysis: Results.
+        participation: Who took part, and who left.
         ranking: Strengths of three methods or more (see `medfe.preference.ranking`).
     """
     sections = [
-        _head(analysis), _shares(analysis), _ranking(ranking), _areas(analysis), _quality(analysis), _raters(analysis),
+        _head(analysis), _shares(analysis), _ranking(ranking), _areas(analysis), _quality(analysis),
+        _raters(analysis, participation),
         _recipe(analysis),
     ]  # fmt: skip
     body = "\n".join(part for part in sections if part)
@@ -65,7 +68,7 @@ def _shares(analysis: Analysis) -> str:
     heads = ["first", "second", "wins", "ties", "losses", "share of wins", "ties as ½", "nobody excluded", "p"]
     return section([
         "<h2>Wins, ties, losses</h2>",
-        f"<figure>{share_figure(analysis.pairs)}</figure>",
+        f'<figure class="wide">{share_figure(analysis.pairs)}</figure>',
         table(heads, rows, words=(0, 1)),
         '<p class="note">Of the first method, on main trials; catch trials and repetitions never enter. “Share of '
         "wins” is the primary number: without ties, without excluded raters. Its interval generalises over raters and "
@@ -101,12 +104,12 @@ def _areas(analysis: Analysis) -> str:
         return ""
     rows = [
         [row["class"], str(row["votes"]), _share(row["share"], row["low"], row["high"]),
-         f"{row['p']:.3f}", f"{row['p_holm']:.3f}"]
+         _p_value(row["p"]), _p_value(row["p_holm"])]
         for row in areas.to_dict("records")
     ]  # fmt: skip
     return section([
         "<h2>By mask area</h2>",
-        f"<figure>{area_figure(areas, first.first)}</figure>" if len(areas) > 1 else "",
+        f'<figure class="wide">{area_figure(areas, first.first)}</figure>' if len(areas) > 1 else "",
         table(["hole, %", "votes", "share of wins", "p", "p, Holm"], rows, words=(0,)),
         f'<p class="note">{escape(first.first)} against {escape(first.second)}, without ties; secondary.</p>',
     ])  # fmt: skip
@@ -144,7 +147,7 @@ def _quality(analysis: Analysis) -> str:
     return section(["<h2>How people answered</h2>", table(["", "value", ""], rows, words=(0, 2))])
 
 
-def _raters(analysis: Analysis) -> str:
+def _raters(analysis: Analysis, participation: Participation) -> str:
     design, catches = analysis.study.design, analysis.catches
     rows = [
         [f"rater {row['rater']}", str(row["answered"]), str(row["failed"]), "excluded" if row["excluded"] else ""]
@@ -156,7 +159,9 @@ def _raters(analysis: Analysis) -> str:
     )
     return section([
         "<h2>Raters and catch trials</h2>",
-        f"<p>{_count(analysis.raters, 'rater')}, {analysis.finished} of them with all {design.trials} trials answered; "
+        f"<p>{_count(participation.joined, 'person', 'people')} agreed to take part; {participation.silent} answered "
+        f"nothing, and {participation.withdrawn} withdrew, whose answers were deleted. That leaves "
+        f"{_count(analysis.raters, 'rater')}, {analysis.finished} of them with all {design.trials} trials answered; "
         f"{len(analysis.excluded)} excluded by the rule fixed beforehand: more than "
         f"{100 * design.max_catch_failures:g} % of the catch trials failed. In a catch trial the photograph itself "
         f"stands against a bad filling; any answer but the photograph fails.{kept}</p>",
@@ -198,7 +203,11 @@ def _share(estimate: float, low: float, high: float, sign: bool = False) -> str:
 def _p(pair: PairResult) -> str:
     if pair.share is None:
         return "–"
-    return f"{pair.share.p_value:.3f}" if pair.p_holm is None else f"{pair.p_holm:.3f} (Holm)"
+    return _p_value(pair.share.p_value) if pair.p_holm is None else f"{_p_value(pair.p_holm)} (Holm)"
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def _names(analysis: Analysis) -> str:
@@ -206,8 +215,8 @@ def _names(analysis: Analysis) -> str:
     return ", ".join(names)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _sentence(text: str) -> str:

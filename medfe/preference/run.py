@@ -31,5 +31,5 @@ def analyse_study(store: VoteStore, out: Path, *, peek: bool = False) -> Analysi
     if len(names) > 2:
         kept = (votes["kind"] == "main") & ~votes["rater"].isin(analysis.excluded)
         ranking = bradley_terry(votes[kept], names)
-    write_durably(out, report(analysis, ranking).encode())
+    write_durably(out, report(analysis, store.participation(), ranking).encode())
     return analysis

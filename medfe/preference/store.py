@@ -21,7 +21,7 @@ from medfe.preference import queries, tables, tokens
 from medfe.preference.database import connect, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.plan import Planned, plan_session
-from medfe.preference.records import Answer, Choice, RefusedError, Session, Trial
+from medfe.preference.records import Answer, Choice, Participation, RefusedError, Session, Trial
 from medfe.preference.tables import SCHEMA_VERSION, corrections, raters, trials, votes
 
 HOURS_TO_BEGIN = 0.5
@@ -241,6 +241,11 @@ class VoteStore:
         """Return the number of answers to main trials."""
         with self.engine.connect() as connection:
             return queries.main_votes(connection)
+
+    def participation(self) -> Participation:
+        """Return how many people agreed to take part, and how many of them left."""
+        with self.engine.connect() as connection:
+            return queries.participation(connection)
 
     # Parts of the transactions above
 

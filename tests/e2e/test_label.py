@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 
@@ -265,3 +266,18 @@ def test_whoever_withdraws_leaves_no_answer(visit, server, folder):
     assert export(folder, "--peek").empty
     rater.page.reload()
     rater.page.wait_for_selector("#agree")
+
+
+def test_whoever_did_not_begin_in_time_can_start_again(visit, server, folder):
+    rater = visit(server.address)
+    rater.page.click("#agree")
+    rater.ready("practice 0")
+    with contextlib.closing(sqlite3.connect(folder / "votes.sqlite")) as database, database:
+        database.execute("UPDATE raters SET deadline = joined")
+    rater.page.reload()
+    rater.page.get_by_text("your place was given away").wait_for()
+    rater.press("Enter")
+    rater.page.wait_for_selector("#agree:focus")
+    rater.press("Enter")
+    rater.practise()
+    rater.ready("trial 0")

@@ -13,7 +13,10 @@ from medfe.preference.definition import Design, Item, Study, StudyMethod
 from medfe.preference.export import BAD, ORIGINAL, TIE
 from medfe.preference.figures import area_figure, share_figure
 from medfe.preference.ranking import bradley_terry
+from medfe.preference.records import Participation
 from medfe.preference.report import report
+
+PEOPLE = Participation(joined=25, silent=3, withdrawn=2)
 
 
 def make_study(methods=("ours", "theirs"), **design):
@@ -163,7 +166,7 @@ def test_a_study_whose_raters_are_all_excluded_has_no_primary_share_but_one_of_e
     pair = found.pairs[0]
     assert (pair.share, pair.wilson, pair.wins, pair.alpha) == (None, None, 0, None)
     assert pair.everyone.n == 45
-    assert "Too few raters" in report(found)
+    assert "Too few raters" in report(found, PEOPLE)
 
 
 def test_a_drift_over_the_session_is_seen():
@@ -186,7 +189,7 @@ def test_one_rater_s_votes_are_counted_but_not_generalised():
     found = analyse(make_study(), many(1))
     assert found.pairs[0].share is None
     assert "too few raters" in found.pairs[0].verdict
-    assert "–" in report(found)
+    assert "–" in report(found, PEOPLE)
 
 
 def test_no_main_votes_and_another_question_s_are_refused():
@@ -223,14 +226,16 @@ def test_strengths_of_three_methods_are_choix_s_and_their_order_that_of_the_wins
 def test_the_report_says_what_was_peeked_and_names_every_part():
     full = analyse(make_study(("a<b", "b", "c")), many(20, methods=("a<b", "b", "c")))
     ranking = bradley_terry(many(5, methods=("a<b", "b", "c")).query("kind == 'main'"), ["a<b", "b", "c"], resamples=20)
-    page = report(full, ranking)
+    page = report(full, PEOPLE, ranking)
     for part in ("Wins, ties, losses", "Naive intervals", "Ranking", "By mask area", "Krippendorff", "catch trials",
                  "repetitions answered alike", "left picture chosen", "ties as ½", "nobody excluded"):  # fmt: skip
         assert part in page
     assert "a&lt;b" in page
     assert "<b against" not in page
+    assert "25 people agreed to take part; 3 answered nothing, and 2 withdrew" in page
+    assert "0.000" not in page
     assert "Peeked" not in page
-    assert "Peeked" in report(analyse(make_study(target_votes=91), many()))
+    assert "Peeked" in report(analyse(make_study(target_votes=91), many()), PEOPLE)
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )

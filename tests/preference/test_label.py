@@ -89,7 +89,8 @@ def test_practice_tells_which_was_the_photograph_and_stores_nothing(client, stor
     photograph = feedback[0]["photograph"]
     assert pictures[photograph] == pictures["original"]
     assert [item["correct"] for item in feedback] == [photograph == "left", photograph == "right", False]
-    assert rater.ask("practice/1").status_code == 404
+    for number in ("1", "-1", "00", "x", "9" * 5000):
+        assert rater.ask(f"practice/{number}").status_code == 404
     assert stored() == []
 
 
@@ -292,3 +293,25 @@ def test_a_device_that_joins_over_and_over_has_to_wait_and_takes_no_places(place
 def test_no_table_has_a_column_for_an_address(place):
     columns = {column.name for table in tables.metadata.tables.values() for column in table.columns}
     assert not {name for name in columns if re.search("addr|host|ip$|agent|email", name)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "join", b'{"consent_version": "1"}' + b" " * 5000, 422),
+        ("POST", "join", b'{"consent_version": "1"}' + b" " * 2_000_000, 413),
+        ("POST", "join", b'{"consent_version": "1\\u0000"}', 409),
+        ("POST", "join", b'{"consent_version": "1\x00"}', 422),
+        ("POST", "join", b"consent_version=1", 422),
+        ("POST", "join", b"[" * 4000, 422),
+        ("POST", "next", b"", 405),
+        ("GET", "practice/0/0", b"", 404),
+        ("GET", "next/%00", b"", 404),
+    ],
+    ids=lambda value: repr(value)[:30],
+)  # fmt: skip
+def test_odd_requests_are_refused_on_one_line_and_store_nothing(client, place, method, path, content, status):
+    response = client.request(method, f"/api/{path}", content=content, headers={"Content-Type": "text/plain"})
+    assert (response.status_code, response.text.count("\n")) == (status, 0)
+    with place[2].engine.connect() as connection:
+        assert connection.execute(select(tables.raters)).all() == []

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from medfe.preference import queries, tables, tokens
-from medfe.preference.records import RefusedError
+from medfe.preference.records import Participation, RefusedError
+from medfe.preference.store import VoteStore
 
 from .conftest import Clock, answer, answer_all, count, refused, rows
 
@@ -157,3 +158,44 @@ def test_raters_who_join_at_once_get_balanced_sessions(new_store):
     assert counts.sum() == 16 * 6
     assert np.ptp(counts.sum(axis=2)) <= 1
     assert np.abs(counts[..., 0] - counts[..., 1]).max() <= 1
+
+
+def test_the_report_s_count_of_people_tells_who_left(new_store):
+    store = new_store(items=30, target_votes=10_000)
+    _silent, leaving, left_at_once, *staying = (store.join("1") for _ in range(5))
+    for token in (leaving, *staying):
+        store.vote(token, store.next_trial(token).name, answer())
+    store.withdraw(leaving)
+    store.withdraw(left_at_once)
+    assert store.participation() == Participation(joined=5, silent=1, withdrawn=2)
+
+
+def test_two_servers_on_one_database_share_out_balanced_sessions_and_keep_every_vote(new_store):
+    store = new_store(items=8, target_votes=10_000)
+    servers = [VoteStore.open(store.engine.url, store.study) for _ in range(2)]
+
+    def take_part(number):
+        mine, other = servers[number % 2], servers[1 - number % 2]
+        token = mine.join("1")
+        while trial := mine.next_trial(token):
+            other.vote(token, trial.name, answer())
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(take_part, range(12)))
+    for server in servers:
+        server.close()
+    with store.engine.connect() as connection:
+        counts = queries.history(connection, store.study, store.clock()).counts
+    assert (counts.sum(axis=2) == 9).all()
+    assert np.abs(counts[..., 0] - counts[..., 1]).max() == 1
+    assert count(store, tables.votes) == 12 * 8
+
+
+def test_a_clock_that_is_set_back_stops_nobody(new_store):
+    clock = Clock()
+    store = new_store(clock, session_hours=1)
+    token = store.join("1")
+    store.next_trial(token)
+    clock.now -= 86_400
+    answer_all(store, token)
+    assert store.session(token).answered == 8
