@@ -14,37 +14,40 @@ from medfe.interrupts import deferred_interrupt
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signal masks")
 
 
+def interrupted(times, seconds):
+    """Interrupt this process within the context; return what was reached."""
+    reached = []
+    try:
+        with deferred_interrupt():
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(seconds)
+            reached.append("the end of the context")
+        reached.append("what comes after it")
+    except KeyboardInterrupt:
+        reached.append("the interrupt")
+    return reached
+
+
 def test_an_interrupt_meanwhile_arrives_at_the_end_and_once():
-    passed = []
-    with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.01)
-        passed.append("end")
-    assert passed == ["end"]
+    assert interrupted(2, 0.01) == ["the end of the context", "the interrupt"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_an_interrupt_that_another_thread_takes_is_held_back_too():
-    passed = []
     done = threading.Event()
     helper = threading.Thread(target=done.wait)  # started with the signal open
     helper.start()
     try:
-        with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
-            passed.append("end")
+        assert interrupted(1, 0.05) == ["the end of the context", "the interrupt"]
     finally:
         done.set()
         helper.join()
-    assert passed == ["end"]
 
 
 def test_without_an_interrupt_nothing_happens():
-    with deferred_interrupt():
-        pass
+    assert interrupted(0, 0) == ["the end of the context", "what comes after it"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

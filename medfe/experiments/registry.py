@@ -207,8 +207,8 @@ def _published() -> Experiment:
         entries=tuple(entries),
         descriptive=tuple((f"{target}_published", target) for target in ("low_resolution", "autoencoder")),
         notes=(
-            "One seed an arm: no verdict. `published` ran in float32, `paper` in the experiment's own precision. Losses, "
-            "data and auto-encoders are the same; the auto-encoders are trained ones in both.",
+            "One seed an arm: no verdict. `published` ran in float32, `paper` in the experiment's own precision. "
+            "Losses, data and auto-encoders are the same, and the auto-encoders are trained in both.",
         ),
     )
 
@@ -247,7 +247,9 @@ def _smoke() -> Experiment:
 
 EXPERIMENTS = {
     experiment.name: experiment
-    for experiment in (_main(), _ship(), _loss_weights(), _weight(), _scenes(), _published(), autoencoders_experiment(), _smoke())
+    for experiment in (
+        _main(), _ship(), _loss_weights(), _weight(), _scenes(), _published(), autoencoders_experiment(), _smoke(),
+    )
 }  # fmt: skip
 
 

@@ -14,7 +14,8 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 3_000_000
 MAX_LINES = 10
-FEWER = {"N": 8, "EXCHANGED": 6, "STUDIES": 60, "MASKS": 200}  # settings of a quick run; `make notebooks` runs them as they are
+# Settings of a quick run; `make notebooks` runs them as they are.
+FEWER = {"N": 8, "EXCHANGED": 6, "STUDIES": 60, "MASKS": 200}
 LEAST = {"04_fid_and_friends": {"N": 40}}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
