@@ -45,7 +45,7 @@ class Create:
     max_catch_failures: float = 0.25
     """Raters who fail more than this share of their catch trials are left out of the primary result."""
     session_hours: float = 24.0
-    """Hours from joining until a rater's open trials fall to others."""
+    """Hours from joining until a rater's open trials fall to others; half an hour for who has not answered at all."""
     title: str | None = None
     """Heading of the page."""
     instructions: Path | None = None

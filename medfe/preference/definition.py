@@ -40,12 +40,12 @@ QUESTIONS: dict[QuestionName, Question] = {
 """The two are different endpoints: a study asks one of them, so answers are never pooled."""
 
 CONSENT = (
-    "Taking part is voluntary, and you can stop at any time without giving a reason.\n"
+    "Taking part is voluntary, and you can stop at any time without giving a reason.\n\n"
     "Stored are, under a random number: your answers, when you gave them and how long each took, whether you enlarged "
     "the pictures, and the size of your browser's window. Neither your name nor your network address is stored. A key "
-    "stays in this browser, so that you can pause and go on.\n"
+    "stays in this browser, so that you can pause and go on.\n\n"
     "If you withdraw, which you can do in this browser for as long as this page is served, your answers are deleted; "
-    "what has been published by then cannot be called back.\n"
+    "what has been published by then cannot be called back.\n\n"
     "The answers are analysed together and may be published, with nothing in them that points to you."
 )
 INSTRUCTIONS = (
@@ -81,7 +81,7 @@ class Design(Settings):
     max_catch_failures: float = Field(0.25, ge=0, lt=1)
     """Exclusion rule: raters who fail more than this share of their catch trials are left out of the primary result."""
     session_hours: float = Field(24.0, gt=0)
-    """Time from joining until a rater's open trials expire and fall to others."""
+    """Time from joining until a rater's open trials expire and fall to others; half an hour without any answer."""
     seed: int = Field(0, ge=0)
     """Seed of masks and of the choice of photographs."""
 

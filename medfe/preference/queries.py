@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
@@ -41,7 +42,8 @@ def participation(connection: Connection) -> Participation:
     answered = exists(select(votes.c.id).select_from(votes.join(trials)).where(trials.c.rater == raters.c.id))
     left = raters.c.withdrawn.is_not(None)
     counted = [func.count().filter(kind) for kind in (true(), and_(~left, ~answered), left)]
-    return Participation(*connection.execute(select(*counted).select_from(raters)).one())
+    row: Sequence[int] = connection.execute(select(*counted).select_from(raters)).one()
+    return Participation(joined=row[0], silent=row[1], withdrawn=row[2])
 
 
 def history(connection: Connection, study: Study, now: float) -> History:
