@@ -99,6 +99,9 @@ footer { display: none !important; }
 }
 .prose-box table :is(th, td):not([align], [style]), #tabs table :is(th, td).word { text-align: left; }
 #tabs table :is(th, td).number { text-align: right; white-space: nowrap; }
+.prose-box td:not(:first-child, :last-child) { white-space: nowrap; }
+.prose-box td { min-width: 7em; }
+.prose-box td:not(:first-child, :last-child) { min-width: 0; }
 #report-figures h2, #report-tables h2 { font-size: 1.25rem; font-weight: 600; margin: 12px 0 6px; }
 .prose-box details { margin: 8px 0; }
 .prose-box summary { cursor: pointer; font-weight: 600; }

@@ -87,3 +87,20 @@ def test_the_page_tells_an_upload_that_is_too_large_and_goes_on(visit, address):
     compare.page.get_by_text("size").first.wait_for()
     compare.upload(Image.new("RGB", (40, 30), "teal"))
     compare.wait_for_status("40×30")
+
+
+@pytest.mark.slow
+def test_who_has_no_password_gets_nothing(start, run_folders, tmp_path):
+    users = tmp_path / "users.txt"
+    users.write_text("ada:lovelace\n")
+    with start("--no-shipped", "--models", *run_folders, "--auth-file", users) as server:
+        config, login = f"{server.address}config", f"{server.address}login"
+        body, kind = form(b"x")
+        assert ask(config)[0] == 401
+        assert ask(f"{server.address}gradio_api/upload", body, Content_Type=kind)[0] == 401
+        assert ask(f"{server.address}gradio_api/queue/join", b"{}", Content_Type="application/json")[0] == 401
+        assert ask(login, urllib.parse.urlencode({"username": "ada", "password": "guess"}).encode())[0] == 400
+        assert ask(config)[0] == 401
+        visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        visitor.open(login, urllib.parse.urlencode({"username": "ada", "password": "lovelace"}).encode(), timeout=60)
+        assert visitor.open(config, timeout=60).status == 200
