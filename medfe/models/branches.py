@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from medfe.config import GRID_STRIDE, GeneratorConfig
-from medfe.models.layers import concatenate, leaky_relu, norm, norm_act, pointwise, resize, strided
+from medfe.models.layers import concatenate, leaky_relu, norm, norm_act, own_draws, pointwise, resize, strided
 from medfe.models.partial_convolution import FillingStack, KnownArea, known_cells
 
 KERNEL_SIZES = (3, 5, 7)
@@ -99,7 +99,8 @@ class Branches(nn.Module):
         self.filling = MultiScaleFilling(config)
         self.head: nn.Module | None = None
         if config.head != "norm_lrelu":
-            layers: list[nn.Module] = [pointwise(3 * features, features)]
+            with own_draws("head"):
+                layers: list[nn.Module] = [pointwise(3 * features, features)]
             if config.head == "tanh":
                 layers += [norm(features), nn.Tanh()] if self.published else [nn.Tanh()]
             self.head = nn.Sequential(*layers)

@@ -9,7 +9,7 @@ from medfe.models.branches import Branches
 from medfe.models.decoder import Decoder, SkipPaths
 from medfe.models.encoder import Encoder
 from medfe.models.equalization import Equalization
-from medfe.models.layers import concatenate, initialize, norm_act, pointwise
+from medfe.models.layers import concatenate, initialize, norm_act, own_draws, pointwise
 
 
 class GeneratorOutput(NamedTuple):
@@ -59,7 +59,11 @@ class Generator(nn.Module):
 
 
 def build_generator(config: GeneratorConfig) -> Generator:
-    """Return the generator of the given size and convention with freshly drawn weights."""
+    """Return the generator of the given size and convention with freshly drawn weights.
+
+    From one seed, generators with different heads have the same weights but for the head, and leave torch's random
+    numbers in the same state, so that what is drawn next is the same too.
+    """
     deep = config.stage_channels[-1]
     generator = Generator(
         config,
@@ -70,5 +74,8 @@ def build_generator(config: GeneratorConfig) -> Generator:
         paths=SkipPaths(config),
         decoder=Decoder(config),
     )
-    initialize(generator.modules())
+    head = list(generator.branches.head.modules()) if generator.branches.head else []
+    initialize(module for module in generator.modules() if module not in head)
+    with own_draws("head"):
+        initialize(head)
     return generator

@@ -1,6 +1,8 @@
 """Building blocks shared by the networks."""
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +82,14 @@ def initialize(modules: Iterable[nn.Module], std: float = 0.02) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, std)
             nn.init.zeros_(module.bias)
+
+
+@contextmanager
+def own_draws(name: str) -> Iterator[None]:
+    """Draw torch's random numbers on the CPU from a stream set by the seed and `name`; the common one stands still."""
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(torch.initial_seed() ^ zlib.crc32(name.encode()))
+        yield
 
 
 def concatenate(*features: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import nn
 
 from medfe.config import GeneratorConfig
 from medfe.models.branches import StructureInput
+from medfe.models.critic import build_critics
 from medfe.models.decoder import Expansion, halvings
 from medfe.models.encoder import fill_hole
 from medfe.models.generator import build_generator
@@ -177,6 +178,23 @@ def test_paths_that_convolve_before_they_resize_equal_those_that_resize_first():
     deep = [torch.randn(2, 16, side, side, dtype=torch.float64) for side in (16, 8, 4)]
     later = torch.cat([leaky_relu(structure.norm(structure.convolution(resize(y, 16)))) for y in deep], dim=1)
     torch.testing.assert_close(structure(deep), later, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("convention", ["paper", "published"])
+def test_from_one_seed_heads_differ_in_their_own_weights_alone_and_critics_not_at_all(convention):
+    def drawn(head, seed=5):
+        torch.manual_seed(seed)
+        config = GeneratorConfig.preset("tiny").replace(head=head, convention=convention)
+        generator, critics = build_generator(config), build_critics(config)
+        return {**generator.state_dict(), **{f"critics.{name}": value for name, value in critics.state_dict().items()}}
+
+    plain, *others = (drawn(head) for head in ("norm_lrelu", "tanh", "linear"))
+    for other in others:
+        assert other.keys() - plain.keys() == {"branches.head.0.weight"}
+        assert [name for name in plain if not plain[name].equal(other[name])] == []
+        head = other["branches.head.0.weight"]
+        assert float(head.std()) == pytest.approx(0.02, rel=0.05)
+        assert not head.equal(drawn("tanh", seed=6)["branches.head.0.weight"])
 
 
 def test_weights_are_drawn_as_published_and_one_seed_draws_the_same():
