@@ -65,8 +65,8 @@ def _row(metric: str, row: pd.Series, end: float) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Return the next larger of 1, 2 and 5 times a power of ten; 1 for 0."""
+    """Return the next larger of 1, 2, 3, 4, 6 and 8 times a power of ten; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next(step * power for step in (1, 2, 3, 4, 6, 8, 10) if step * power >= value * (1 - 1e-9))

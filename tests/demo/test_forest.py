@@ -68,6 +68,8 @@ def test_names_are_text_and_never_markup(tmp_path, table):
     assert "&lt;script&gt;" in shown
 
 
-@pytest.mark.parametrize(("value", "end"), [(0.9, 1), (1, 1), (1.01, 2), (3, 5), (5.1, 10), (0.0021, 0.005), (0, 1)])
+@pytest.mark.parametrize(
+    ("value", "end"), [(0.9, 1), (1, 1), (1.01, 2), (3, 3), (4.1, 6), (8.1, 10), (0.0021, 0.003), (0, 1)]
+)
 def test_an_axis_ends_at_a_round_number(value, end):
     assert _round_up(value) == pytest.approx(end)
