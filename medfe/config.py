@@ -254,7 +254,7 @@ class DataConfig(Settings):
     layout: Literal["folder", "celeba"] = "folder"
     """`celeba`: img_align_celeba with list_eval_partition.txt and the students' crop."""
     split: Literal["all", "train", "val", "test"] = "all"
-    """Part of the folder: by the official list for CelebA, by sorted position otherwise (90 / 5 / 5 %)."""
+    """Part of the folder: by CelebA's official list; else by folders train, val, test, or by a hash of the names."""
     crop: Literal["center", "random"] = "center"
     """Square that is cut out: the largest central one, shrunk, or a random one of image_size."""
     resize: float = Field(1.0, ge=1)
@@ -340,7 +340,7 @@ def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _structure_image(arm: str) -> str:
-    return "rtv" if arm in ("low_resolution", "block_dct") else "image"
+    return "image" if arm in ("autoencoder", "random_encoder", "none") else "rtv"
 
 
 # VGG's published weights (0.2 and 250) do not carry over to EfficientNet-Lite0; these were chosen on held-out faces and

@@ -129,6 +129,7 @@ def test_an_arm_of_the_users_own_is_accepted():
         ("random_encoder", "tanh", 32.0, "image"),
         ("block_dct", "linear", 32.0, "rtv"),
         ("none", "norm_lrelu", 0.0, "image"),
+        ("my_package.targets:Wavelet", "norm_lrelu", 4.0, "rtv"),
     ],
 )
 @pytest.mark.parametrize("preset", PRESETS)

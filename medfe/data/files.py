@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def find_images(root: str | Path) -> list[Path]:
-    """Return the image files below a folder, by extension, sorted by their path; hidden files are left out.
+    """Return the image files below a folder, by extension, sorted by their path; hidden ones are left out.
 
     Raises:
         MedfeError: no such folder, or no image in it.
@@ -31,12 +31,12 @@ def find_images(root: str | Path) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise MedfeError(f"{root}: {'is a file' if root.exists() else 'no such folder'}, expected a folder of images")
-    paths = [
-        Path(folder, name)
-        for folder, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
-    ]
+    paths: list[Path] = []
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]  # thumbnails, caches
+        paths += [
+            Path(folder, name) for name in names if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+        ]
     if not paths:
         raise MedfeError(f"{root}: no image in it, expected files ending in {', '.join(sorted(EXTENSIONS))}")
     return sorted(paths)

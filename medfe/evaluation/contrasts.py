@@ -49,7 +49,7 @@ def contrasts(measured: Measurements, distances: SetDistances) -> pd.DataFrame:
             if measured.settings.frechet:
                 found[first, second, embedder.frechet] = _frechet(measured, distances, first, second, embedder)
         for metric in measured.metrics:
-            if metric == "psnr_hole":
+            if metric == "psnr_hole" != measured.endpoint:
                 continue  # known pixels are equal, so its difference is that of PSNR
             contrast = _per_image(measured, first, second, metric)
             if contrast is not None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import Labels
-from medfe.evaluation.embeddings import Features, Judges, find_judges
+from medfe.evaluation.embeddings import TEACHERS, Features, Judges, find_judges
 from medfe.evaluation.methods import Method, load_methods
 from medfe.evaluation.metrics import LOWER_IS_BETTER
 from medfe.evaluation.processes import complete
@@ -114,10 +114,12 @@ def choose_size(methods: list[Method], asked: int | None) -> int:
 def choose_endpoint(asked: str | None, judges: Judges) -> str:
     """Return the primary metric: the one asked for, else the first judge's KID, else L1 in the hole.
 
+    A network that training losses look through is no judge.
+
     Raises:
-        MedfeError: if the one asked for cannot be computed, or is a Fréchet distance.
+        MedfeError: if the one asked for cannot be computed, is a Fréchet distance, or comes from such a network.
     """
-    kids = [embedder.kid for embedder in judges.embedders]
+    kids = [embedder.kid for embedder in judges.embedders if embedder.name not in TEACHERS]
     metrics = [name for name in LOWER_IS_BETTER if name != "lpips" or judges.lpips is not None]
     available = kids + [name + suffix for name in metrics for suffix in ("", "_hole")]
     if asked is not None and asked not in available:

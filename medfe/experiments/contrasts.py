@@ -148,6 +148,9 @@ def _row(
     }  # fmt: skip
     names = ("low", "high", "level", "p_value", "detectable", "power")
     row |= {name: np.nan if interval is None else getattr(interval, name) for name in names}
+    row["sd"] = (pairs.first - pairs.second).std(ddof=1) if len(pairs.seeds) > 1 else np.nan
+    if role == DESCRIPTIVE:  # nothing was registered that a p-value could belong to
+        row["p_value"] = np.nan
     return row | {
         "p_holm": np.nan, "lower_is_better": lower_is_better(contrast.metric),
         "margin": np.nan if margin is None else margin, "equivalent": None, "claim": "", "verdict": "",

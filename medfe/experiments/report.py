@@ -66,12 +66,13 @@ def _primary(tables: dict[str, pd.DataFrame]) -> str:
     metric = row["metric"]
     claim = f"The claim is **{row['claim']}** at this scale. " if row["claim"] else ""
     lines = ["## Primary endpoint", claim + row["verdict"][:1].upper() + row["verdict"][1:] + "."]
-    if row["n"] > 1:
+    if row["claim"]:  # all registered seeds are there
         values = {name: number(row[name], metric, difference=True) for name in ("difference", "low", "high")}
         lines.append(
             f"{heading(metric)}, {row['masks']} masks, `{row['first']}` − `{row['second']}`: {values['difference']}, "
             f"{100 * row['level']:g} % interval {values['low']} to {values['high']} ({row['interval']}, n = {row['n']} "
-            f"seeds, p = {row['p_value']:.3g}). With power {100 * row['power']:g} % this many seeds, spread as they "
+            f"seeds, p = {row['p_value']:.3g}). Between seeds the difference has a standard deviation of "
+            f"{number(row['sd'], metric)}. With power {100 * row['power']:g} % this many seeds, spread as they "
             f"are, show a difference of {number(row['detectable'], metric)}; the size of the claim (margin) is "
             f"{number(row['margin'], metric)}"
             + (", which is smaller: “not shown” says little." if row["detectable"] > row["margin"] else ".")

@@ -65,16 +65,17 @@ def build_generator(config: GeneratorConfig) -> Generator:
     numbers in the same state, so that what is drawn next is the same too.
     """
     deep = config.stage_channels[-1]
+    branches = Branches(config)
     generator = Generator(
         config,
         encoder=Encoder(config),
-        branches=Branches(config),
+        branches=branches,
         fuse=nn.Sequential(pointwise(2 * config.feature_channels, deep), *norm_act(deep)),
         equalization=Equalization(config),
         paths=SkipPaths(config),
         decoder=Decoder(config),
     )
-    head = list(generator.branches.head.modules()) if generator.branches.head else []
+    head = list(branches.head.modules()) if branches.head else []
     initialize(module for module in generator.modules() if module not in head)
     with own_draws("head"):
         initialize(head)

@@ -31,6 +31,7 @@ def listed(root, **settings):
 
 def test_images_are_found_at_any_depth_by_extension_in_sorted_order(tmp_path):
     touch(tmp_path, "b.JPG", "a/z.png", "a/deep/c.webp", "note.txt", ".hidden.png", "a.tiff", "noextension")
+    touch(tmp_path, ".thumbnails/b.png", "a/.cache/z.png")
     assert names(find_images(tmp_path), tmp_path) == ["a/deep/c.webp", "a/z.png", "a.tiff", "b.JPG"]
     assert find_images(str(tmp_path)) == find_images(tmp_path)
 

@@ -28,7 +28,7 @@ def make(make_settings, tmp_path):
         rows, features = [], {}
         for name, shift in shifts.items():
             error = difficulty + shift + 0.01 * rng.normal(size=N * K)
-            values = {"l1_hole": error, "ssim": 1 - error, "psnr": -10 * np.log10(error**2)}
+            values = {"l1_hole": error, "ssim": 1 - error, "psnr": -10 * np.log10(error**2), "psnr_hole": -error}
             rows.append(pd.DataFrame({
                 "method": name, "photograph": photographs, "area_bin": np.array(list(AREA_BINS))[np.arange(N * K) % 3],
                 **{metric: values[metric] for metric in metrics},
@@ -104,6 +104,13 @@ def test_frechet_distances_are_tested_only_when_asked_for(make, compare):
     row = row_of(compare(make({"one": 0.05, "two": 0.0}, frechet_permutations=49)), "fd_net")
     assert row["role"] == "secondary"
     assert row["p"] == pytest.approx(1 / 50)
+
+
+@pytest.mark.parametrize("endpoint", ["psnr", "psnr_hole"])
+def test_psnr_of_the_hole_is_compared_only_as_the_endpoint(make, compare, endpoint):
+    table = compare(make({"one": 0.05, "two": 0.0}, metrics=("psnr", "psnr_hole"), endpoint=endpoint))
+    assert table.loc[table["role"] == "primary", "metric"].tolist() == [endpoint]
+    assert ("psnr_hole" in set(table["metric"])) == (endpoint == "psnr_hole")
 
 
 def test_equivalence_needs_a_margin(make, compare):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,14 @@ def test_the_endpoint_is_the_first_judges_kid_and_else_l1_in_the_hole(judges):
     assert choose_endpoint(None, judges) == "kid_pooled"
     assert choose_endpoint("ssim_hole", judges) == "ssim_hole"
     assert choose_endpoint(None, Judges((), None, ())) == "l1_hole"
+
+
+def test_what_a_training_loss_looks_through_is_no_judge(judges):
+    teacher = replace(judges.embedders[0], name="efficientnet_lite0")
+    both = Judges((teacher, *judges.embedders), None, ())
+    assert choose_endpoint(None, both) == "kid_pooled"
+    with pytest.raises(MedfeError, match="endpoint: found 'kid_efficientnet_lite0', expected one of: kid_pooled, l1"):
+        choose_endpoint("kid_efficientnet_lite0", both)
 
 
 def test_batches_cover_everything_once():
