@@ -2,6 +2,7 @@
 
 CSS = """
 .gradio-container { width: 100%; max-width: 1400px !important; margin: 0 auto !important; }
+.gradio-container .main.app { padding: clamp(8px, calc((100vw - 480px) / 4), 32px) !important; }
 footer { display: none !important; }
 :focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 2px; }
 
@@ -13,8 +14,7 @@ footer { display: none !important; }
 #samples > label, #views > label, .picture > label {
   position: static; border: 0; padding: 5px 8px; background: none; box-shadow: none; font-weight: 600;
 }
-#samples > label svg, #views > label svg, .picture > label svg { display: none; }
-#samples > label > span, #views > label > span, .picture > label > span { margin: 0; }
+#samples > label > span, #views > label > span, .picture > label > span { display: none; }
 
 #samples :is(.gallery-container, .grid-wrap, .grid-container, .gallery-item),
 #views :is(.gallery-container, .grid-wrap, .grid-container, .gallery-item) {
@@ -118,7 +118,7 @@ footer { display: none !important; }
 .contrast p { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; margin: 6px 0 2px; }
 .contrast p { font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 .contrast p b { font-weight: 600; }
-.track { position: relative; height: 16px; border-radius: 4px; background: var(--background-fill-secondary); }
+.track { position: relative; height: 16px; border-radius: 4px; background: var(--border-color-primary); }
 .track::after { content: ""; position: absolute; inset: 0 auto 0 50%; border-left: 1px solid currentColor; }
 .track i { position: absolute; top: 5px; height: 6px; border: 1.5px solid var(--primary-600); border-radius: 3px; }
 .track em { position: absolute; top: 1px; height: 14px; width: 4px; margin-left: -2px; background: var(--primary-600); }
@@ -140,7 +140,6 @@ footer { display: none !important; }
 .idea .lit { fill: var(--primary-500); stroke: var(--block-background-fill); }
 
 @media (max-width: 640px) {
-  .gradio-container .main.app { padding: 8px; }
   #header h1 { font-size: 1.4rem; }
   #editor { height: 380px !important; }
   .tools { grid-template-columns: repeat(5, 1fr); gap: 6px; }
