@@ -142,7 +142,7 @@ Trained with this repository on a CPU, to show the method and to compare the arm
 - **Intended use**: teaching, testing the code, looking at the arms' differences on aligned portraits. Research only.
 - **Not intended**: restoring or altering pictures of people for any decision about them; pictures that are not aligned
   portraits, for which results are poor; a verdict on the arms, which one training each cannot give.
-- **Limits**: small networks, few images, one seed. Faces of groups that are rare in the data come out worse; holes
+- **Limits**: small networks, few images, one seed. Errors differ between groups of people. Holes
   larger than half the face are guessed, not recovered: the filling is no evidence of what was there.
 - **Licence**: see LICENSE in the folder above; not the licence of the code.
 
