@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -138,12 +138,14 @@ def run_parallel(
         return report
     queue = iter(items)
     running: set[Future[bool]] = set()
-    with _progress() as progress, _pool(workers) as pool:
+    # A process gets `work` once: it may hold a whole data set, which takes longer to send than an item to be done.
+    call = work if workers == 1 else _work
+    with _progress() as progress, _pool(workers, work) as pool:
         bar = progress.add_task(label, total=len(items))
 
         def submit(count: int) -> None:
             with deferred_interrupt():  # processes inherit it: Ctrl-C is for this one alone
-                running.update(pool.submit(work, item) for item in itertools.islice(queue, count))
+                running.update(pool.submit(call, item) for item in itertools.islice(queue, count))
 
         try:
             submit(2 * workers)
@@ -164,11 +166,11 @@ def run_parallel(
     return report
 
 
-def _pool(workers: int) -> Executor:
+def _pool(workers: int, work: Callable[[Item], bool]) -> Executor:
     if workers == 1:  # not worth the seconds that a process takes to start
         return ThreadPoolExecutor(1)
     context = multiprocessing.get_context("spawn")  # forking a process whose libraries have threads may hang
-    return ProcessPoolExecutor(workers, context, _start_worker)
+    return ProcessPoolExecutor(workers, context, _start_worker, (work,))
 
 
 def _count(future: Future[bool], report: Report) -> None:
@@ -186,9 +188,20 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start_worker() -> None:
+class _Worker:
+    """What a process of the pool holds."""
+
+    work: Callable[[Any], bool]
+
+
+def _start_worker(work: Callable[[Any], bool]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    _Worker.work = staticmethod(work)
+
+
+def _work(item: Any) -> bool:
+    return _Worker.work(item)
 
 
 class _Speed(ProgressColumn):

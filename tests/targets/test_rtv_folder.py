@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from medfe.data.folder import TrainingSamples
 from medfe.errors import MedfeError
 from medfe.targets.rtv import smooth
 from medfe.targets.rtv_cache import RtvCache, default_cache_folder
-from medfe.targets.rtv_folder import smooth_folder, smooth_photograph
+from medfe.targets.rtv_folder import run_parallel, smooth_folder, smooth_photograph
 
 CONFIG = RtvConfig()
 
@@ -186,3 +187,28 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
         assert Image.open(path).convert("RGB").size == (128, 128)
     report = smooth_folder(source, out, CONFIG, workers=1)
     assert (report.made, report.present) == (40 - len(finished), len(finished))
+
+
+COUNTED = """
+class Counted:
+    def __init__(self, log):
+        self.log = log
+
+    def __getstate__(self):
+        with self.log.open("a") as file:
+            file.write("sent\\n")
+        return self.__dict__
+
+    def __call__(self, item):
+        return item % 2 == 0
+"""
+
+
+def test_work_is_sent_once_a_process_however_many_items_there_are(tmp_path, monkeypatch):
+    (tmp_path / "counted_work.py").write_text(COUNTED)
+    monkeypatch.syspath_prepend(tmp_path)
+    log = tmp_path / "log"
+    work = importlib.import_module("counted_work").Counted(log)
+    report = run_parallel(work, range(50), label="Counting", workers=2)
+    assert (report.made, report.present) == (25, 25)
+    assert len(log.read_text().splitlines()) <= 2
