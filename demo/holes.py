@@ -41,8 +41,8 @@ class Canvas(gr.ImageEditor):
     is_template = True  # the browser knows it as its parent
 
     def accept_blobs(self, data: object) -> None:
-        """Refuse pictures: not being marked as a function for browsers, it cannot be called by them."""
-        raise NotImplementedError
+        """Refuse pictures. Gradio's own is a function for browsers; this one is not marked so, and cannot be called."""
+        raise MedfeError("the canvas takes no files: a drawing comes with the click that fills the hole")
 
 
 def read_drawing(sent: str | None) -> Mask | None:

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from medfe.evaluation.bootstrap import paired_bootstrap
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder
 from medfe.evaluation.methods import BASELINES
 from medfe.evaluation.names import lower_is_better, title
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.set_statistics import PermutationTest, kid_difference, kid_label_swap_test, label_swap_test
-from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, holm, paired_bootstrap, tost_interval, verdict
+from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, holm, tost_interval, verdict
 from medfe.evaluation.summaries import SetDistances, labels, values_of
 
 PRIMARY, SECONDARY, DESCRIPTIVE = "primary", "secondary", "not tested"

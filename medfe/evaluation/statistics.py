@@ -1,15 +1,13 @@
-"""How sure a comparison is: intervals, tests and verdicts for numbers that come one per image or one per training.
+"""How sure a comparison is: intervals, paired tests over trainings, and verdicts in words.
 
-A difference is always first minus second, paired. What is resampled is the independent unit: the photograph (its masks
-and crops stay together) or the training. For distances between sets of images see `medfe.evaluation.set_statistics`.
+A difference is always first minus second, paired. For numbers that come one an image see `medfe.evaluation.bootstrap`,
+for distances between sets of images `medfe.evaluation.set_statistics`.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +20,6 @@ from medfe.errors import MedfeError
 
 ONE_PAIR_OF_TRAININGS = "over images of one pair of trainings; other seeds may differ by more"
 OVER_TRAININGS = "over trainings"
-_BOOTSTRAP_BATCH = 4_000_000  # drawn indices held in memory at once
 
 Array = npt.NDArray[np.float64]
 
@@ -88,93 +85,6 @@ class Equivalence(Interval):
     equivalent: bool
 
 
-def bootstrap_mean(
-    values: npt.ArrayLike,
-    clusters: npt.ArrayLike | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 9999,
-    method: Literal["BCa", "percentile"] = "BCa",
-    scope: str = ONE_PAIR_OF_TRAININGS,
-    seed: int = 0,
-) -> Interval:
-    """Return a bootstrap interval of the mean of `values`; whole clusters are drawn.
-
-    With clusters of unequal size the mean is the ratio of two sums, and both are resampled. Below about 20 clusters any
-    bootstrap covers too little; `paired_t` is made for that.
-
-    Args:
-        values: (N,) finite numbers.
-        clusters: (N,) labels of what belongs together (the photograph); default: every value stands alone.
-        level: Nominal coverage.
-        resamples: Number of bootstrap samples.
-        method: "BCa" (bias-corrected and accelerated; Efron 1987) or "percentile".
-        scope: Label of the interval.
-        seed: Seed of the resampling.
-
-    Raises:
-        MedfeError: if a value is not finite, lengths differ or there are fewer than two clusters.
-    """
-    data = _finite(values, "values")
-    labels = np.arange(len(data)) if clusters is None else np.asarray(clusters)
-    if labels.shape != data.shape:
-        raise MedfeError(f"clusters: found shape {labels.shape}, expected {data.shape}, one label per value")
-    _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    n = len(sizes)
-    if n < 2:
-        raise MedfeError(f"clusters: found {n}, expected at least 2")
-    estimate = float(data.mean())
-    if np.ptp(data) == 0:
-        name = "bootstrap; all values are equal"
-        return Interval(estimate=estimate, low=estimate, high=estimate, level=level, n=n, method=name, scope=scope)
-
-    sums = np.bincount(index, weights=data)
-
-    def draw(kind: str) -> tuple[float, float]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            result = stats.bootstrap(
-                (sums, sizes.astype(np.float64)),
-                lambda total, count, axis: total.sum(axis=axis) / count.sum(axis=axis),
-                paired=True,
-                vectorized=True,
-                n_resamples=resamples,
-                batch=max(1, _BOOTSTRAP_BATCH // n),
-                confidence_level=level,
-                method=kind,
-                rng=np.random.default_rng(seed),
-            )
-        return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-    used: str = method
-    low, high = draw(method)
-    if not np.isfinite(low + high):  # BCa is undefined when all resamples fall on one side of the estimate
-        used = "percentile"
-        low, high = draw("percentile")
-    name = f"{used} bootstrap, {resamples} resamples" + ("" if clusters is None else " of whole clusters")
-    return Interval(estimate=estimate, low=low, high=high, level=level, n=n, method=name, scope=scope)
-
-
-def paired_bootstrap(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    clusters: npt.ArrayLike | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 9999,
-    method: Literal["BCa", "percentile"] = "BCa",
-    scope: str = ONE_PAIR_OF_TRAININGS,
-    seed: int = 0,
-) -> Interval:
-    """Return a bootstrap interval of mean(first − second); entry i of both belongs to the same image and mask.
-
-    Args and errors as for `bootstrap_mean`.
-    """
-    difference = _difference(first, second)
-    return bootstrap_mean(difference, clusters, level=level, resamples=resamples, method=method, scope=scope, seed=seed)
-
-
 def paired_t(
     first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0.95, power: float = 0.8
 ) -> TrainingsInterval:
@@ -183,7 +93,7 @@ def paired_t(
     Raises:
         MedfeError: if there are fewer than two pairs, or all differences are equal, which leaves no spread to judge by.
     """
-    difference = _difference(first, second)
+    difference = paired_difference(first, second)
     n = len(difference)
     if n < 2:
         raise MedfeError(f"trainings: found {n} pair, expected at least 2")
@@ -308,15 +218,24 @@ def _check_margin(margin: float) -> None:
         raise MedfeError(f"margin: found {margin}, expected a positive number")
 
 
-def _difference(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
-    one, two = _finite(first, "first"), _finite(second, "second")
+def paired_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
+    """Return first − second, (N,).
+
+    Raises:
+        MedfeError: for lengths that differ, or as for `finite`.
+    """
+    one, two = finite(first, "first"), finite(second, "second")
     if one.shape != two.shape:
         raise MedfeError(f"paired comparison: found {len(one)} and {len(two)} values, expected equal numbers")
     return one - two
 
 
-def _finite(values: npt.ArrayLike, name: str) -> Array:
-    """Return `values` as (N,) float64, or say what is wrong."""
+def finite(values: npt.ArrayLike, name: str) -> Array:
+    """Return `values` as (N,) float64.
+
+    Raises:
+        MedfeError: for no values, another shape, or a value that is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise MedfeError(f"{name}: found shape {array.shape}, expected (N,) with N ≥ 1")

@@ -13,13 +13,14 @@ import pandas as pd
 from rich.console import Console
 
 from medfe.data.masks import AREA_BINS
+from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import Array, Labels
 from medfe.evaluation.embeddings import Embedder, Features
 from medfe.evaluation.names import title
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.set_statistics import kid_interval
 from medfe.evaluation.settings import FRECHET_MINIMUM
-from medfe.evaluation.statistics import Interval, bootstrap_mean
+from medfe.evaluation.statistics import Interval
 from medfe.evaluation.store import Store
 from medfe.evaluation.subsampling import SubsampledDistance, subsampled_frechet
 from medfe.evaluation.testset import AGE_GROUPS, SEXES, age_group

@@ -20,10 +20,10 @@ from medfe.analysis.reconstruction import Reconstruct, bilinear_round_trip, dct_
 from medfe.config import AutoencoderRunConfig
 from medfe.data.folder import EvaluationPhotographs, PhotographCrops
 from medfe.data.images import to_uint8
+from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder, build_embedder
 from medfe.evaluation.metrics import psnr
-from medfe.evaluation.statistics import bootstrap_mean
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.records import TABLES
 from medfe.experiments.runfolder import is_trained, training_row
