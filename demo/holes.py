@@ -40,7 +40,7 @@ class Canvas(gr.ImageEditor):
 
     is_template = True  # the browser knows it as its parent
 
-    def accept_blobs(self, data: object) -> None:
+    def accept_blobs(self, *_: object) -> None:
         """Refuse pictures. Gradio's own is a function for browsers; this one is not marked so, and cannot be called."""
         raise MedfeError("the canvas takes no files: a drawing comes with the click that fills the hole")
 

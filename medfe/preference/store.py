@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import URL, Connection, Engine, Row, Table, and_, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import URL, Connection, Engine, Row, and_, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import queries, tables, tokens
 from medfe.preference.database import connect, has_tables, reason, writing
 from medfe.preference.definition import Study
-from medfe.preference.plan import Planned, plan_session
+from medfe.preference.inserts import insert_once, insert_trials
+from medfe.preference.plan import plan_session
 from medfe.preference.records import Answer, Choice, Participation, RefusedError, Session, Trial
 from medfe.preference.tables import SCHEMA_VERSION, corrections, raters, trials, votes
 
@@ -128,7 +129,7 @@ class VoteStore:
             row = {"name": name, "consent_version": consent_version, "joined": now}
             row["deadline"] = now + 3600 * min(HOURS_TO_BEGIN, design.session_hours)
             rater = connection.execute(insert(raters).values(**row).returning(raters.c.id)).scalar_one()
-            _insert_trials(connection, rater, planned)
+            insert_trials(connection, rater, planned)
         return tokens.sign(name, self._secret)
 
     def session(self, token: str) -> Session:
@@ -192,7 +193,7 @@ class VoteStore:
                 "milliseconds": answer.milliseconds, "pixel_ratio": answer.pixel_ratio, "zoomed": int(answer.zoomed),
                 "viewport_width": answer.viewport[0], "viewport_height": answer.viewport[1],
             }  # fmt: skip
-            _insert_once(connection, votes, values)
+            insert_once(connection, votes, values)
             if row.position == 0:
                 whole = rater.joined + 3600 * self.study.design.session_hours
                 connection.execute(update(raters).where(raters.c.id == rater.id).values(deadline=whole))
@@ -218,7 +219,7 @@ class VoteStore:
                 raise RefusedError("not shown", "Only the last answer can be changed.")
             vote = connection.execute(select(votes.c.id).where(votes.c.trial == row.id)).scalar_one()
             values = {"vote": vote, "request": request, "choice": choice, "saved": self.clock()}
-            _insert_once(connection, corrections, values)
+            insert_once(connection, corrections, values)
             return self._session(connection, rater)
 
     def withdraw(self, token: str) -> None:
@@ -279,32 +280,8 @@ class VoteStore:
         return Session(int(answered), int(total), answered < total and self.clock() >= rater.deadline)
 
 
-def _insert_trials(connection: Connection, rater: int, planned: list[Planned]) -> None:
-    rows = [
-        {"name": tokens.random_name(), "rater": rater, "position": position, "kind": trial.kind, "item": trial.item,
-         "left_method": trial.left, "right_method": trial.right}
-        for position, trial in enumerate(planned)
-    ]  # fmt: skip
-    ids = connection.scalars(insert(trials).returning(trials.c.id, sort_by_parameter_order=True), rows).all()
-    repeated = [
-        {"own": ids[position], "first": ids[trial.repeats]}
-        for position, trial in enumerate(planned)
-        if trial.repeats is not None
-    ]
-    if repeated:
-        query = update(trials).where(trials.c.id == bindparam("own")).values(repeats=bindparam("first"))
-        connection.execute(query, repeated)
-
-
 def _trial(row: Row[Any]) -> Trial:
     return Trial(row.name, row.position, row.kind, row.item, row.left_method, row.right_method)
-
-
-def _insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    try:
-        connection.execute(insert(table).values(**values))
-    except IntegrityError:  # the name of the request was used for another trial
-        raise RefusedError("answered", "This answer was given to another trial already.") from None
 
 
 def _expect_file(url: URL) -> None:
