@@ -14,20 +14,7 @@ from medfe.data.images import center_square, load_image, resize, to_tensor
 from medfe.data.masks import center_mask
 from medfe.errors import MedfeError
 
-COUNT = 7
-
-
-def photograph(number, width=96, height=80):
-    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Seven photographs of noise, 96×80."""
-    root = tmp_path_factory.mktemp("photographs")
-    for number in range(COUNT):
-        photograph(number).save(root / f"{number}.png")
-    return root
+from .conftest import COUNT, photograph, places, squares
 
 
 def samples(root, size=64, seed=0, length=10_000, **options):
@@ -51,21 +38,6 @@ def which(image, candidates):
         if torch.equal(image, candidate) or torch.equal(image, candidate.flip(-1))
     ]
     return index
-
-
-def places(image, whole):
-    """(Top, left) of every window of the whole that is the image."""
-    side = image.shape[-1]
-    rows = (whole.unfold(2, side, 1) == image[:, 0, None, None]).all(dim=-1).all(dim=0)  # of the image's first row
-    return [
-        (top, left)
-        for top, left in rows.nonzero().tolist()
-        if torch.equal(whole[:, top : top + side, left : left + side], image)
-    ]
-
-
-def squares(root, size=64):
-    return [to_tensor(resize(center_square(load_image(path)), size)) for path in sorted(root.glob("*.png"))]
 
 
 def test_a_sample_has_the_documented_shapes_and_ranges(folder):
@@ -223,17 +195,6 @@ def test_prepared_photographs_are_kept_within_the_budget(folder):
         assert len(reads) == kept + 3 * (COUNT - kept)
 
 
-@pytest.fixture
-def damaged(tmp_path):
-    """Photographs 0 to 3; 1 is cut in half, 2 is no image."""
-    for number in range(4):
-        photograph(number).save(tmp_path / f"{number}.png")
-    data = (tmp_path / "1.png").read_bytes()
-    (tmp_path / "1.png").write_bytes(data[: len(data) // 2])
-    (tmp_path / "2.png").write_text("hello")
-    return tmp_path
-
-
 def test_unreadable_files_are_left_out_and_damaged_ones_give_way_to_the_next(damaged, caplog):
     dataset = samples(damaged)
     assert [path.name for path in dataset.paths] == ["0.png", "1.png", "3.png"]
@@ -261,61 +222,6 @@ def test_an_error_of_the_structure_function_is_not_taken_for_a_damaged_file(fold
 
     with pytest.raises(MedfeError, match="cache: cannot be written"):
         samples(folder, structure=refuse)[0]
-
-
-def test_evaluation_shows_central_squares_in_sorted_order(folder):
-    dataset = EvaluationPhotographs(folder, 48)
-    assert len(dataset) == COUNT
-    for index, (item, expected) in enumerate(zip(dataset, squares(folder, 48), strict=True)):
-        assert item["path"] == str(folder / f"{index}.png")
-        assert torch.equal(item["image"], expected)
-
-
-def test_evaluation_leaves_out_every_file_that_cannot_be_decoded(damaged, caplog):
-    dataset = EvaluationPhotographs(damaged, 64)
-    assert [path.name for path in dataset.paths] == ["0.png", "3.png"]
-    assert sorted(path.name for path in dataset.unreadable) == ["1.png", "2.png"]
-    assert len(caplog.records) == 2
-
-
-def test_a_limit_takes_a_fair_sample_that_grows_without_changing(tmp_path):
-    for number in range(60):
-        Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / f"{number:02}.png")
-    few, more = (EvaluationPhotographs(tmp_path, 64, limit=limit).paths for limit in (20, 40))
-    assert (len(few), len(more)) == (20, 40)
-    assert few == sorted(few)
-    assert set(few) < set(more)
-    assert len([path for path in few if path.stem < "30"]) in range(5, 16)  # not the first twenty by name
-    assert len(EvaluationPhotographs(tmp_path, 64, limit=1000)) == 60
-
-
-def test_evaluation_takes_a_part_of_the_folder(tmp_path):
-    for part in ("train", "test"):
-        (tmp_path / part).mkdir()
-        photograph(0).save(tmp_path / part / "a.png")
-    assert EvaluationPhotographs(tmp_path, 64, part="test").paths == [tmp_path / "test" / "a.png"]
-
-
-def test_random_crops_are_native_spread_evenly_and_repeatable(folder):
-    crops = EvaluationPhotographs(folder, 64).random_crops(3 * COUNT, seed=2)
-    again = EvaluationPhotographs(folder, 64).random_crops(3 * COUNT, seed=2)
-    other = EvaluationPhotographs(folder, 64).random_crops(3 * COUNT, seed=3)
-    items = list(crops)
-    assert [item["photograph"] for item in items] == 3 * list(range(COUNT))
-    for item in items:
-        assert len(places(item["image"], to_tensor(load_image(item["path"])))) == 1
-    assert all(torch.equal(item["image"], again[index]["image"]) for index, item in enumerate(items))
-    assert not all(torch.equal(item["image"], other[index]["image"]) for index, item in enumerate(items))
-    assert not torch.equal(items[0]["image"], items[COUNT]["image"])
-
-
-def test_photographs_too_small_for_a_crop_are_left_out(tmp_path):
-    photograph(0, 63, 200).save(tmp_path / "narrow.png")
-    with pytest.raises(MedfeError, match="none of 1 photographs is at least 64×64"):
-        EvaluationPhotographs(tmp_path, 64).random_crops(2)
-    photograph(1, 64, 64).save(tmp_path / "fits.png")
-    crops = EvaluationPhotographs(tmp_path, 64).random_crops(2)
-    assert [path.name for path in crops.paths] == ["fits.png"]
 
 
 def test_real_faces_and_scenes_become_samples(photographs):
