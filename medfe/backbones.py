@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models import vgg
 
 from medfe.errors import MedfeError
 from medfe.weightfiles import fill
@@ -73,6 +72,8 @@ class Vgg16(Backbone):
     input_size = 224
 
     def __init__(self, *, published: bool = False) -> None:
+        from torchvision.models import vgg  # noqa: PLC0415 - takes two seconds, which Lite0 need not wait for
+
         super().__init__()
         self.published = published
         self.steps: nn.Sequential = vgg.make_layers(vgg.cfgs["D"])[:-1]  # without the last pool

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from medfe.errors import MedfeError
 
@@ -70,10 +69,12 @@ def kid_subsets(
     Raises:
         MedfeError: if there are fewer images than a subset needs.
     """
+    from torch_fidelity import metric_kid  # noqa: PLC0415 - takes seconds, and no other distance needs it
+
     x, y = check_features(reference, generated)
     if subset_size > min(len(x), len(y)):
         raise MedfeError(f"subset_size: found {subset_size}, expected at most {min(len(x), len(y))}, the images given")
-    result = kid_features_to_metric(
+    result = metric_kid.kid_features_to_metric(
         torch.from_numpy(x),
         torch.from_numpy(y),
         kid_subsets=subsets,
@@ -81,7 +82,7 @@ def kid_subsets(
         rng_seed=seed,
         verbose=False,
     )
-    return SubsetKid(result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD])
+    return SubsetKid(result[metric_kid.KEY_METRIC_KID_MEAN], result[metric_kid.KEY_METRIC_KID_STD])
 
 
 class Moments:

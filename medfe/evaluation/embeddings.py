@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from medfe.backbones import BackboneName, build_backbone
 from medfe.errors import MedfeError
 from medfe.evaluation.metrics import Lpips
 
 INCEPTION = "inception"
+_INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
 TEACHERS: tuple[BackboneName, ...] = ("vgg16", "efficientnet_lite0")
 """Backbones that losses look through: a distance seen through them favours what was trained with them."""
 # Images a pass. On a CPU a buffer beyond 32 MB is fetched from the system, and cleared, anew for every layer.
@@ -158,19 +160,22 @@ def build_inception(weights: Path | None = None, device: torch.device | None = N
     Raises:
         MedfeError: if the file is missing (saying where it is looked for and how to get it) or does not fit.
     """
-    name = URL_INCEPTION_V3.rpartition("/")[2]
+    name = _INCEPTION_URL.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / name if weights is None else weights
     if not path.is_file():
         raise MedfeError(
-            f"Inception weights: found no {path}, expected torch-fidelity's {name}, to be had from {URL_INCEPTION_V3}"
+            f"Inception weights: found no {path}, expected torch-fidelity's {name}, to be had from {_INCEPTION_URL}"
         )
+    # Loaded here and not with the module: it takes seconds, and few who measure have the weights.
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: PLC0415
+
     try:
         # torch-fidelity reads the file as a pickle; read it as mere tensors first, which refuses code in it.
         torch.load(path, map_location="cpu", weights_only=True)
         network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     except (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError):
         raise MedfeError(
-            f"Inception weights: {path} does not hold torch-fidelity's network, expected {name} from {URL_INCEPTION_V3}"
+            f"Inception weights: {path} does not hold torch-fidelity's network, expected {name} from {_INCEPTION_URL}"
         ) from None
     place = device or torch.device("cpu")
     network = network.to(place)

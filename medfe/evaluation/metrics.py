@@ -14,8 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics.functional.image.lpips import _normalize_tensor, _NoTrainLpips
-from torchvision.models import AlexNet_Weights
 
 from medfe.data.images import to_uint8
 from medfe.errors import MedfeError
@@ -25,7 +23,7 @@ SSIM_RADIUS = 5  # the window of Wang et al. 2004: Gaussian, 11×11, sigma 1.5
 _SSIM_SIGMA = 1.5
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _CHUNK = 4  # images measured at once: the moments of more of them do not fit in a core's cache
-_LPIPS_URL = AlexNet_Weights.IMAGENET1K_V1.url
+_LPIPS_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 
 
 def l1(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -82,8 +80,12 @@ class Lpips(nn.Module):
     """
 
     def __init__(self) -> None:
+        # Loaded here and not with the module: it takes seconds, and few who measure have the weights.
+        from torchmetrics.functional.image import lpips  # noqa: PLC0415
+
         super().__init__()
-        self.network = _NoTrainLpips(pretrained=True, net="alex", pnet_rand=True)
+        self._normalize = lpips._normalize_tensor
+        self.network = lpips._NoTrainLpips(pretrained=True, net="alex", pnet_rand=True)
 
     @classmethod
     def from_pretrained(cls, weights: Path | None = None) -> Lpips:
@@ -124,7 +126,7 @@ class Lpips(nn.Module):
         one, two = ((image / 127.5 - 1).float().to(device) for image in _pair(prediction, target))
         network = self.network
         features = zip(network.net(network.scaling_layer(one)), network.net(network.scaling_layer(two)), strict=True)
-        differences = [(_normalize_tensor(a) - _normalize_tensor(b)) ** 2 for a, b in features]
+        differences = [(self._normalize(a) - self._normalize(b)) ** 2 for a, b in features]
         maps = [layer(difference) for layer, difference in zip(network.lins, differences, strict=True)]  # (N, 1, h, w)
         whole = torch.stack([layer.mean(dim=(1, 2, 3)) for layer in maps]).sum(0).double().cpu()
         if mask is None:
