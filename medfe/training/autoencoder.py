@@ -54,13 +54,13 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         network.parameters(), lr=config.optimizer.learning_rate, betas=config.optimizer.betas,
         fused=fabric.device.type in ("cpu", "cuda"),
     )  # fmt: skip
-    if state:
+    model, optimizer = fabric.setup(network, optimizer)
+    if state:  # after the set-up, which moves the network but not what an optimizer holds
         try:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise MedfeError(f"{folder}: the saved state does not fit ({str(error).splitlines()[0]})") from None
-    model, optimizer = fabric.setup(network, optimizer)
 
     if fabric.is_global_zero:
         save_config(folder, config)

@@ -5,12 +5,14 @@ import math
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from medfe import cli
+from medfe.config import AutoencoderRunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.targets.autoencoder import load_autoencoder
-from medfe.training.autoencoder import reconstruction_l1
+from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 
 from .conftest import metrics
 
@@ -58,6 +60,23 @@ def test_stopped_and_started_again_it_ends_with_the_same_weights(train, tmp_path
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert metrics(tmp_path / "a" / "texture") == metrics(tmp_path / "b" / "texture")
+
+
+def test_what_adam_remembers_comes_back_in_the_precision_that_the_set_up_gives(pictures, tmp_path):
+    """Stands for a device: `setup` moves the network to either, but not what an optimizer already holds."""
+    config = AutoencoderRunConfig.create(
+        "tiny", "texture", data={"root": pictures}, autoencoder={"base_channels": 2}, max_steps=3, batch_size=1,
+        workers=0,
+    )  # fmt: skip
+    for name, starts in (("a", (None,)), ("b", (0, None))):
+        for minutes in starts:
+            fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
+            train_autoencoder(config, tmp_path / name, fabric, max_minutes=minutes)
+    whole, resumed = (torch.load(tmp_path / name / "texture" / "state.ckpt", weights_only=True) for name in "ab")
+    for index, moments in whole["optimizer"]["state"].items():
+        found = resumed["optimizer"]["state"][index]["exp_avg"]
+        assert found.dtype == torch.float64
+        assert torch.equal(found, moments["exp_avg"])
 
 
 def test_it_learns(train, tmp_path):
