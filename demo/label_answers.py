@@ -79,7 +79,7 @@ class LabelServer:
             "title": design.title, "question": question.text, "answers": list(question.answers),
             "shows_original": question.shows_original, "instructions": design.instructions, "consent": design.consent,
             "consent_version": design.consent_version, "trials": design.trials, "practice": design.practice,
-            "size": self.study.image_size,
+            "size": self.study.image_size, "created": self.study.created,
         }  # fmt: skip
 
     def join(self, _token: str, body: JoinBody) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 'use strict';
 
-const STORED = 'medfe-study';
 const ZOOM = 3;
 const STEP = 10; // percent of the picture that an arrow moves
 const SECONDS_A_TRIAL = 8; // for the time that the page announces
@@ -12,7 +11,7 @@ const randomName = () =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
 let study = null;
-let session = restore(); // {token, practised}
+let session = null; // {token, practised}
 let current = null; // {trial, kind: 'practice' | 'trial' | 'correction', number}
 let pending = null; // the answer on its way; sent again as it is
 let busy = false;
@@ -22,9 +21,12 @@ const watch = { since: null, spent: 0 };
 
 // What stays on the device
 
+// One address may serve one study after another.
+const storedAt = () => `medfe-study ${study.created}`;
+
 function restore() {
   try {
-    const stored = JSON.parse(localStorage.getItem(STORED));
+    const stored = JSON.parse(localStorage.getItem(storedAt()));
     return stored && typeof stored.token === 'string' ? stored : null;
   } catch {
     return null;
@@ -34,8 +36,8 @@ function restore() {
 function keep(value) {
   session = value;
   try {
-    if (value) localStorage.setItem(STORED, JSON.stringify(value));
-    else localStorage.removeItem(STORED);
+    if (value) localStorage.setItem(storedAt(), JSON.stringify(value));
+    else localStorage.removeItem(storedAt());
   } catch { /* a browser that keeps nothing can still finish in one sitting */ }
 }
 
@@ -99,7 +101,10 @@ function notice(headline, message, button = '', action = null, leave = false) {
   find('message').textContent = message;
   find('resume').textContent = button;
   find('resume').hidden = !action;
-  find('resume').onclick = action;
+  find('resume').onclick = () => {
+    find('resume').hidden = true; // what it does is done once; a further notice offers it again
+    action();
+  };
   find('leave').hidden = !leave;
   show('notice');
   if (action) find('resume').focus();
@@ -293,6 +298,7 @@ async function send() {
 
 async function answerPractice(choice) {
   const { photograph, correct } = await ask(`practice/${current.number}`, { choice });
+  show('trial'); // a notice may have come between
   find(photograph).classList.add('is-right');
   tell(`${correct ? 'Yes' : 'No'}: the photograph is on the ${photograph}.`, correct ? 'right' : '');
   const last = current.number + 1 === study.practice;
@@ -314,8 +320,11 @@ function pause() {
 async function begin() {
   find('agree').disabled = true;
   await guarded(async () => {
-    const { token } = await ask('join', { consent_version: study.consent_version });
-    keep({ token, practised: 0 });
+    session ??= restore(); // from another window, or from a first try that failed after joining
+    if (!session) {
+      const { token } = await ask('join', { consent_version: study.consent_version });
+      keep({ token, practised: 0 });
+    }
     await advance();
   });
   find('agree').disabled = false;
@@ -323,6 +332,7 @@ async function begin() {
 
 async function start() {
   study = await ask('study');
+  session = restore();
   find('question').textContent = study.question;
   find('pictures').classList.toggle('with-original', study.shows_original);
   find('original').hidden = !study.shows_original;
@@ -385,6 +395,7 @@ find('pause').addEventListener('click', pause);
 find('back').addEventListener('click', () => {
   if (busy) return;
   tell('');
+  enable(false); // until the other trial is there, a key would answer this one
   if (current.kind === 'correction') guarded(advance);
   else guarded(async () => present(await ask('last'), { kind: 'correction' }));
 });
