@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
@@ -15,6 +16,7 @@ from medfe.data.images import center_square, resize, save_png, to_tensor, to_uin
 from medfe.data.masks import center_mask, make_mask, mask_to_tensor
 from medfe.data.samples import portraits
 from medfe.errors import MedfeError
+from medfe.evaluation.markdown import markdown
 from medfe.evaluation.metrics import image_metrics
 from medfe.inference import GENERATOR_FILE, Inpainter
 from medfe.models.encoder import fill_hole
@@ -30,7 +32,9 @@ GRID_FILE = "samples.png"
 CARD_FILE = "card.md"
 
 
-def export_weights(runs: Sequence[Path], autoencoders: Path | None, out: Path, *, data: str, val: Path) -> Path:
+def export_weights(
+    runs: Sequence[Path], autoencoders: Path | None, out: Path, *, data: str, val: Path, errors: Path | None = None
+) -> Path:
     """Write the weights of finished runs as float16, a card, and a picture of what they do.
 
     Args:
@@ -39,6 +43,7 @@ def export_weights(runs: Sequence[Path], autoencoders: Path | None, out: Path, *
         out: folder to write, such as `weights/faces128`.
         data: what the photographs are, for the card.
         val: photographs that were not trained on, for the card's figures.
+        errors: table of an evaluation of these runs with means by age and sex, for the card; see `error_section`.
 
     Returns:
         The card.
@@ -53,6 +58,7 @@ def export_weights(runs: Sequence[Path], autoencoders: Path | None, out: Path, *
         )
         if step < config.max_steps:
             raise MedfeError(f"{run}: found {step} of {config.max_steps} steps, expected a finished run")
+    groups = "" if errors is None else error_section(errors, runs)
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
         sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in KINDS]
@@ -62,7 +68,7 @@ def export_weights(runs: Sequence[Path], autoencoders: Path | None, out: Path, *
     card = out / CARD_FILE
     card.write_text(_CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=", ".join(names),
-        grid=GRID_FILE, sections="\n".join(sections),
+        grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
     return card
 
@@ -99,6 +105,47 @@ def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Pat
         f"- Auto-encoder, code of {autoencoder.config.code_channels} channels; {file.metadata['images']} images, "
         f"seed {file.metadata['seed']}, commit {file.metadata['commit'] or 'unknown'}.\n"
         f"- Reconstruction L1 on held-out photographs, images in [-1, 1]: {error:.4f}.\n"
+    )
+
+
+def error_section(path: Path, runs: Sequence[Path]) -> str:
+    """Return the card's section on errors by age and sex, Markdown.
+
+    Args:
+        path: `means.csv` of `medfe evaluate`, or the `comparison_means.csv` of an experiment, of which the centre holes
+            are taken. A method is called as its run folder.
+        runs: run folders.
+
+    Raises:
+        MedfeError: if the table is of another form, or a run is not in it.
+    """
+    try:
+        table = pd.read_csv(path)
+        table = table[table["by"].isin(("age", "sex")) & (table["metric"] == "l1_hole")]
+        if "masks" in table:
+            table = table[table["masks"] == "center"]
+        by_run = {run.name: table[table["method"] == run.name].set_index("class") for run in runs}
+        first = by_run[runs[0].name]
+        cells = {
+            name: [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in found.loc[first.index].itertuples()]
+            for name, found in by_run.items()
+        }
+        counts = list(first["photographs"].astype(int))
+    except (OSError, KeyError, AttributeError, ValueError) as error:
+        raise MedfeError(
+            f"{path}: found no errors by age and sex of {', '.join(run.name for run in runs)} "
+            f"({type(error).__name__}), expected means.csv of medfe evaluate, methods called as the run folders"
+        ) from None
+    if first.empty:
+        raise MedfeError(f"{path}: found no errors by age and sex of {runs[0].name}, expected a row a group")
+    total = sum(count for count, by in zip(counts, first["by"], strict=True) if by == "sex")
+    groups = [f"{by} {name}" for name, by in first["by"].items()]
+    rows = [list(row) for row in zip(groups, counts, *cells.values(), strict=True)]
+    return (
+        "## Error by age and sex\n\n"
+        f"Mean L1 in the centre hole, images in [0, 1], with 95 % intervals over {total} test photographs of one "
+        "training each. Ages are estimates, and sex is recorded as male or female, both as the names of the "
+        "files say them.\n\n" + markdown(["group", "photographs", *(f"`{name}`" for name in cells)], rows) + "\n\n"
     )
 
 
@@ -150,7 +197,7 @@ Trained with this repository on a CPU, to show the method and to compare the arm
 
 Portraits: NASA (Eileen Collins) and the US Navy (Grace Hopper), in the public domain, not in the training data.
 
-## Files
+{groups}## Files
 
 float16 safetensors; sizes and settings are in each file's metadata.
 

@@ -32,7 +32,8 @@ from medfe.analysis.spectra import (
 )
 from medfe.analysis.trained import load_target, structure_images
 from medfe.config import GRID_STRIDE
-from medfe.data.files import find_images, shuffled
+from medfe.data.files import shuffled
+from medfe.data.folder import EvaluationPhotographs
 from medfe.data.images import center_square, load_image, resize, to_tensor
 from medfe.data.masks import Mask, center_mask, mask_to_tensor
 from medfe.errors import MedfeError
@@ -63,8 +64,8 @@ def channel_report(
 
     Args:
         run_folder: run folder with config.json and generator.safetensors, a weight file, or a shipped model's name.
-        photographs: a folder, of which `n` are chosen by the hash of their names, or files, of which the first `n` are
-            taken; their central squares are used.
+        photographs: a folder, of which `n` readable ones are chosen by the hash of their names, or files, of which the
+            first `n` are taken; their central squares are used.
         n: number of photographs.
         seed: of folds, permutation and random subspace.
 
@@ -72,8 +73,13 @@ def channel_report(
         MedfeError: if files of the model or its target are missing, or there are fewer than four photographs.
     """
     inpainter = Inpainter.from_pretrained(run_folder, "cpu")
-    paths = shuffled(find_images(photographs), photographs) if isinstance(photographs, Path) else list(photographs)
-    squares = [to_tensor(resize(center_square(load_image(path)), inpainter.image_size)) for path in paths[:n]]
+    size = inpainter.image_size
+    if isinstance(photographs, Path):
+        readable = EvaluationPhotographs(photographs, size, limit=n)
+        images = {item["path"]: item["image"] for item in map(readable.__getitem__, range(len(readable)))}
+        squares = [images[str(path)] for path in shuffled(readable.paths, photographs)]
+    else:
+        squares = [to_tensor(resize(center_square(load_image(path)), size)) for path in photographs[:n]]
     if len(squares) < FOLDS:
         raise MedfeError(f"channel report: found {len(squares)} photographs, expected at least {FOLDS}")
     return measure_channels(inpainter, load_target(inpainter), torch.stack(squares), seed=seed)

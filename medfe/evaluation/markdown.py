@@ -1,7 +1,8 @@
-"""The short answer as Markdown, to be pasted into a README or a paper's draft."""
+"""Tables as Markdown; among them the short answer of an evaluation, to be pasted into a README or a paper's draft."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,12 @@ from medfe.evaluation.summaries import GROUP_METRICS
 from medfe.evaluation.tables import Tables
 
 
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; the first column is text, the others are aligned right."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
 def summary(measured: Measurements, tables: Tables) -> str:
     """Return the command, one table of set distances and per-image metrics with intervals, and the primary verdict."""
     means = tables.means[tables.means["metric"].isin(GROUP_METRICS)]
@@ -23,12 +30,10 @@ def summary(measured: Measurements, tables: Tables) -> str:
     )
     metrics = list(dict.fromkeys(values["metric"]))
     cells = {(row["method"], row["metric"]): _cell(row) for row in values.to_dict("records")}
-    lines = [
-        "| " + " | ".join(["method", *(heading(metric) + small.get(metric, "") for metric in metrics)]) + " |",
-        "|---" * (1 + len(metrics)) + "|",
-    ]
-    for method in measured.methods:
-        lines.append("| " + " | ".join([f"`{method.name}`", *(cells[method.name, name] for name in metrics)]) + " |")
+    lines = markdown(
+        ["method", *(heading(metric) + small.get(metric, "") for metric in metrics)],
+        [[f"`{method.name}`", *(cells[method.name, name] for name in metrics)] for method in measured.methods],
+    )
     primary = tables.contrasts[tables.contrasts["role"] == PRIMARY] if len(tables.contrasts) else tables.contrasts
     settings = measured.settings
     note = (
@@ -36,7 +41,7 @@ def summary(measured: Measurements, tables: Tables) -> str:
         f"{source(settings.masks)}; in brackets {100 * settings.level:g} % intervals."
     )
     verdicts = [f"{verdict}." for verdict in primary.get("verdict", ())]
-    return "\n".join([f"`{command(settings)}`:", "", *lines, "", " ".join([note, *verdicts]), ""])
+    return "\n".join([f"`{command(settings)}`:", "", lines, "", " ".join([note, *verdicts]), ""])
 
 
 def _cell(row: dict[Any, Any]) -> str:

@@ -15,6 +15,8 @@ from medfe.experiments.measurement import Evaluation, evaluation_settings
 from medfe.experiments.records import TABLES
 
 _SECONDS_PER_IMAGE, _SECONDS_PER_METHOD = 0.05, 90.0
+# Of one training each: intervals over photographs are told, verdicts between arms are not.
+_VERDICTS = ["role", "p", "p_holm", "test", "verdict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,8 @@ class Comparison(Entry):
             store = Store(settings.out)
             tables = Tables.of(measure(settings, store), store)
             means = pd.concat([tables.means.assign(by="all"), tables.areas, tables.groups], ignore_index=True)
-            for name, table in (("means", means), ("sets", tables.sets), ("contrasts", tables.contrasts)):
+            differences = tables.contrasts.drop(columns=_VERDICTS)
+            for name, table in (("means", means), ("sets", tables.sets), ("contrasts", differences)):
                 parts[name].append(table.assign(masks=masks))
         joined = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
         return {TABLES: {f"comparison_{name}": table for name, table in joined.items()}}

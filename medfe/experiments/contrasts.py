@@ -20,6 +20,7 @@ SUPPORTED, CONTRADICTED, CONTRADICTED_IN_SIZE, NOT_SHOWN = (
     "supported", "contradicted", "contradicted in size", "not shown",
 )  # fmt: skip
 _LEVEL = 0.95
+_INTERIM = ("difference", "low", "high", "p_value", "sd", "detectable")  # not told before all seeds are done
 
 
 class Pairs(NamedTuple):
@@ -39,7 +40,7 @@ def contrasts(
 
     Intervals are paired t over seeds that both arms have. Holm's correction covers all secondary contrasts together,
     and is made only when all of them are there with all registered seeds, excluded ones apart. The primary verdict
-    waits for its seeds likewise, so that no interim result is read as one.
+    waits for its seeds likewise; until then neither difference nor interval is told, so that none is read as a result.
 
     Args:
         experiment: Its contrasts, entries and margin.
@@ -73,6 +74,7 @@ def contrasts(
             row["verdict"] = f"{len(found[contrast].seeds)} paired seeds: no interval"
         elif not ready:
             seeds = f"{len(found[contrast].seeds)} of {len(expected[contrast])} seeds"
+            row |= dict.fromkeys(_INTERIM, np.nan)
             row["verdict"] = f"not yet: {seeds}, or others of the family, are done"
         else:
             row |= _judged(contrast, interval, found[contrast], margin, adjusted.get(str(contrast)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from medfe.config import TargetConfig
 from medfe.errors import MedfeError
 from medfe.experiments.autoencoders import autoencoders_experiment
 from medfe.experiments.comparison import Comparison
@@ -127,27 +128,23 @@ def _ship() -> Experiment:
 
 
 def _weight() -> Experiment:
-    """Weights 8 and 32; those of the main experiment's own weight share its folders, but are judged on `val`."""
+    """Weights 8 and 32 beside the main experiment's own, which share its folders, but are judged on `val`."""
     evaluation = Evaluation("utkface/val")
     entries: list[Entry] = [pair("faces64", 0, "utkface/train", "utkface/val")]
     for target in ("low_resolution", "autoencoder"):
-        for weight in (8.0, 32.0):
-            own = target == "autoencoder" and weight == 32.0
+        own = TargetConfig(arm=target).default_weight
+        for weight in sorted({8.0, 32.0, own}):
             run = training(
                 "faces64", target, 0, arm=f"{target}_weight{weight:g}", evaluation=evaluation,
                 changes={"target": {"weight": weight}},
             )  # fmt: skip
-            entries.append(_in_folder(run, "faces64_utkface/autoencoder_seed0") if own else run)
+            entries.append(replace(run, folder=f"faces64_utkface/{target}_seed0") if weight == own else run)
     return Experiment(
         name="weight",
         question="How much does the weight of the intermediate term matter?",
         entries=tuple(entries),
         notes=("One seed, judged on val (n = 495): no verdict.",),
     )
-
-
-def _in_folder(run: GeneratorRun, folder: str) -> GeneratorRun:
-    return replace(run, folder=folder)
 
 
 def _loss_weights() -> Experiment:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
+from medfe.evaluation.markdown import markdown
 from medfe.evaluation.names import heading, number, title
-from medfe.experiments.contrasts import DESCRIPTIVE, PRIMARY, SECONDARY
+from medfe.experiments.contrasts import DESCRIPTIVE, NOT_SHOWN, PRIMARY, SECONDARY
 from medfe.experiments.entry import Experiment
 from medfe.experiments.records import EXCLUDED, Record
 
@@ -41,12 +40,6 @@ def _p(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.3g}"
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; the first column is text, the others are aligned right."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
-
-
 def _state(experiment: Experiment, records: dict[str, Record]) -> str:
     missing = [f"`{entry.name}`" for entry in experiment.entries if entry.name not in records]
     lines = [f"{len(records)} of {len(experiment.entries)} runs are done."]
@@ -75,7 +68,8 @@ def _primary(tables: dict[str, pd.DataFrame]) -> str:
             f"{number(row['sd'], metric)}. With power {100 * row['power']:g} % this many seeds, spread as they "
             f"are, show a difference of {number(row['detectable'], metric)}; the size of the claim (margin) is "
             f"{number(row['margin'], metric)}"
-            + (", which is smaller: “not shown” says little." if row["detectable"] > row["margin"] else ".")
+            + (", which is smaller" if row["detectable"] > row["margin"] else "")
+            + (": “not shown” says little." if row["claim"] == NOT_SHOWN and row["detectable"] > row["margin"] else ".")
         )
     return "\n\n".join(lines)
 
@@ -84,8 +78,13 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
     table = tables.get("arms")
     if table is None:
         return ""
-    parts = ["## Arms", "Mean over seeds ± standard deviation between seeds."]
+    metrics = tables["metrics"]
+    counted = " or ".join(map(str, sorted(metrics["photographs"].unique())))
+    parts = [
+        "## Arms", f"Mean over seeds ± standard deviation between seeds. {counted} photographs; L1 in units of [0, 1].",
+    ]  # fmt: skip
     shown = [metric for metric in SHOWN if metric in set(table["metric"])]
+    small = bool(metrics["small"].any())
     for masks in dict.fromkeys(table["masks"]):
         rows = []
         for arm in dict.fromkeys(table["arm"]):
@@ -93,8 +92,12 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
             if not part.empty:
                 cells = [_spread(part.loc[metric], metric) for metric in shown]
                 rows.append([f"`{arm}`", part["n"].iloc[0], *cells])
-        parts += [f"### {masks} masks", markdown(["arm", "seeds", *map(heading, shown)], rows)]
+        parts += [f"### {masks} masks", markdown(["arm", "seeds", *(_column(name, small) for name in shown)], rows)]
     return "\n\n".join(parts)
+
+
+def _column(metric: str, small: bool) -> str:
+    return heading(metric) + (" (small sample)" if small and metric.startswith(("fd_", "fid")) else "")
 
 
 def _spread(row: pd.Series, metric: str) -> str:
@@ -206,7 +209,7 @@ def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
         "## How it was made",
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs --summarize",
-        f"The first trains and evaluates, the second makes these tables from `runs/{experiment.name}/`. Trained at "
-        f"commit {commits}; precision {precisions}; {listed}. Settings, digests and seeds of every run are in its "
-        "record.",
+        f"The first trains and evaluates, the second makes these tables from the records in "
+        f"`notebooks/results/runs/{experiment.name}/`. Trained at commit {commits}; precision {precisions}; "
+        f"{listed}. Settings, digests and seeds of every run are in its record.",
     ])  # fmt: skip

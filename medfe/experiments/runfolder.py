@@ -35,8 +35,8 @@ def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunCo
 def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
     """Return images, steps, seconds, and the last value of every term (unweighted) of a complete training.
 
-    Seconds are those between creation and last change of the event files, one for each start: work that a kill undid
-    counts, pauses do not.
+    Seconds are wall time, from each start to the last change of its event file: on a machine with other work, or when
+    the process was stopped for a while, they are more than the training needs.
     """
     lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Container
 
 from medfe.errors import MedfeError
@@ -137,6 +138,9 @@ def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal
             execute(entry, place)
         except MedfeError as error:
             failures.add(entry, str(error), journal)
+        except Exception as error:  # a defect, or a disk that is full: the others may fare better
+            journal.say(traceback.format_exc())
+            failures.add(entry, f"{type(error).__name__}: {error}", journal)
         else:
             failures.streak = 0
             journal.done(entry, time.monotonic() - started, _estimate(place, only))

@@ -33,9 +33,12 @@ def summarize(experiment: Experiment, results: Path) -> list[Path]:
     }  # fmt: skip
     paths = []
     for name, table in tables.items():
-        if not table.empty:
-            paths.append(results / f"{experiment.name}_{name}.csv")
-            write_table(paths[-1], table)
+        path = results / f"{experiment.name}_{name}.csv"
+        if table.empty:
+            path.unlink(missing_ok=True)  # of runs whose records are gone
+        else:
+            write_table(path, table)
+            paths.append(path)
     paths.append(results / f"{experiment.name}.md")
     write_atomically(paths[-1], report(experiment, records, tables))
     return paths

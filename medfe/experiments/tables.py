@@ -29,7 +29,7 @@ def runs_table(records: dict[str, Record]) -> pd.DataFrame:
     """Return a row for each run: how it was trained, and its auto-encoders' L1 on held-out photographs.
 
     `last_TERM` is a term of the objective at the last step, unweighted, of one batch. Of a pair of auto-encoders
-    seconds and images are those of both, and `last_KIND_l1` the last training error of each.
+    `wall_seconds` and images are those of both, and `last_KIND_l1` the last training error of each.
     """
     rows = []
     for record in records.values():
@@ -38,7 +38,8 @@ def runs_table(records: dict[str, Record]) -> pd.DataFrame:
         row: dict[str, Any] = {name: record[name] for name in (*IDENTITY, "status")}
         row |= {"reason": record.get("reason", ""), "weight": record.get("weight")}
         parts = [training] if "terms" in training else list(training.values())
-        row |= {name: sum(part[name] for part in parts) if parts else None for name in ("images", "steps", "seconds")}
+        sums = {"images": "images", "steps": "steps", "seconds": "wall_seconds"}
+        row |= {column: sum(part[name] for part in parts) if parts else None for name, column in sums.items()}
         row |= {name: pair.get(name) for name in ("texture_l1", "structure_l1", "held_out")}
         if "terms" in training:
             row |= {f"last_{name}": value for name, value in training["terms"].items()}
@@ -98,11 +99,6 @@ def long_tables(experiment: Experiment, results: Path) -> dict[str, pd.DataFrame
             if record.exists():
                 parts.setdefault(path.name.split(".")[-2], []).append(pd.read_csv(path))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
-
-
-def is_complete(experiment: Experiment, records: dict[str, Record]) -> bool:
-    """Tell whether every run is done or excluded."""
-    return all(entry.name in records for entry in experiment.entries)
 
 
 def done(records: dict[str, Record]) -> dict[str, Record]:

@@ -69,7 +69,9 @@ class PublishedPartialConv2d(PartialConv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
         super().__init__(inputs, outputs, kernel_size)
-        noise = torch.randn(outputs, 1, kernel_size, kernel_size) * 0.02 * inputs**0.5  # sum of `inputs` draws
+        # The common random numbers stand still: both conventions start from the same weights.
+        with torch.random.fork_rng(devices=()):
+            noise = torch.randn(outputs, 1, kernel_size, kernel_size) * 0.02 * inputs**0.5  # sum of `inputs` draws
         self.register_buffer("mask_weight", noise)
 
     def area(self, known: Tensor) -> KnownArea:

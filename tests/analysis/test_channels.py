@@ -1,5 +1,7 @@
 """The channel report: closed forms of what a loss sees, and whole reports of small runs."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +112,15 @@ def test_files_are_taken_in_order_and_folders_by_hash(make_run, pictures):
     direct = measure_channels(inpainter, load_target(inpainter), images)
     pd.testing.assert_frame_equal(by_file["summary"], direct["summary"])
     assert not by_file["channels"].equals(channel_report(run, pictures, n=5)["channels"])
+
+
+def test_a_damaged_photograph_of_a_folder_is_left_out(make_run, pictures, tmp_path):
+    run, folder = make_run("none"), tmp_path / "pictures"
+    shutil.copytree(pictures, folder)
+    sound = channel_report(run, folder)["summary"]
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(b"no picture")
+    pd.testing.assert_frame_equal(channel_report(run, folder)["summary"], sound)
 
 
 def test_a_trained_target_comes_back_as_it_was_saved(make_run):

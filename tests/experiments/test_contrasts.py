@@ -24,7 +24,7 @@ def write(results, arm, seed, masks="center", experiment=MAIN, **metrics):
     """Write a fabricated record."""
     entry = experiment[f"{arm}_seed{seed}"]
     training = {"images": 20000, "steps": 1250, "seconds": 60.0, "terms": {"l1_image": 0.1}}
-    rows = [{"masks": masks, "images": 2551, **metrics}]
+    rows = [{"masks": masks, "images": 2551, "photographs": 2551, "small": False, **metrics}]
     content = {"commit": "abc", "precision": "32-true", "training": training, "metrics": rows}
     write_record(results, experiment, entry, content)
 
@@ -67,6 +67,7 @@ def test_no_verdict_before_all_registered_seeds_are_there(tmp_path):
     assert row["n"] == 5
     assert pd.isna(row["claim"])
     assert row["verdict"] == "not yet: 5 of 6 seeds, or others of the family, are done"
+    assert row[["difference", "low", "high", "p_value", "sd", "detectable"]].isna().all()
 
 
 def test_the_verdict_goes_without_an_excluded_seed(tmp_path):
@@ -147,7 +148,11 @@ def test_metrics_of_all_runs_and_long_tables_are_joined_with_their_origin(tmp_pa
     for seed in (0, 1):
         entry = MAIN[f"none_seed{seed}"]
         channels = pd.DataFrame({"channel": [0, 1], "variance": [0.5, seed]})
-        content = {"commit": "abc", "metrics": [{"masks": "center", "l1": 0.1}], "tables": {"channels": channels}}
+        content = {
+            "commit": "abc",
+            "metrics": [{"masks": "center", "photographs": 2551, "small": False, "l1": 0.1}],
+            "tables": {"channels": channels},
+        }
         write_record(tmp_path, MAIN, entry, content)
     paths = {path.name for path in summarize(MAIN, tmp_path)}
     assert {"main_runs.csv", "main_metrics.csv", "main_channels.csv", "main_arms.csv", "main.md"} <= paths
@@ -166,6 +171,15 @@ def test_means_and_deviations_are_those_over_seeds(tmp_path):
     row = table(tmp_path, "arms").set_index("metric").loc["l1_hole"]
     assert (row["n"], row["mean"], row["seeds"]) == (3, 3.0, "0 1 2")
     assert row["sd"] == pytest.approx(np.sqrt(7))
+
+
+def test_a_table_of_runs_whose_records_are_gone_goes_too(tmp_path):
+    for arm in ("low_resolution", "autoencoder"):
+        write(tmp_path, arm, 0, **{KID: 1.0})
+    (tmp_path / "main_matching.csv").write_text("run\nlow_resolution_matched_seed0\n")
+    summarize(MAIN, tmp_path)
+    assert not (tmp_path / "main_matching.csv").exists()
+    assert len(table(tmp_path, "metrics")) == 2
 
 
 def test_a_damaged_record_is_named(tmp_path):

@@ -77,6 +77,15 @@ def test_published_and_paper_differ_in_convention_and_precision_alone():
         assert published == paper.replace(generator=generator, precision="32-true")
 
 
+def test_weights_are_compared_with_the_main_experiments_own_without_training_it_again():
+    runs = {(entry.target, entry.config().target.weight): entry for entry in generators("weight")}
+    assert set(runs) == {(arm, weight) for arm in ("low_resolution", "autoencoder") for weight in (8.0, 32.0)} | {
+        ("low_resolution", 4.0)
+    }
+    for arm, weight in (("low_resolution", 4.0), ("autoencoder", 32.0)):
+        assert runs[arm, weight].folder == MAIN[f"{arm}_seed0"].folder
+
+
 def test_what_needs_auto_encoders_gets_those_of_its_seed():
     for experiment in EXPERIMENTS.values():
         for entry in experiment.entries:

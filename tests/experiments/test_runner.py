@@ -122,6 +122,11 @@ def test_a_dry_run_prints_every_run_and_writes_nothing(finished, tmp_path):
     assert "to do: 0 runs, about 0.0 hours" in text
     empty = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
     assert "to do: 3 runs" in overview(empty)
+    needed = overview(empty, ("autoencoder_seed0",))  # what a run starts from has a line too
+    assert "to do: 2 runs" in needed
+    assert [name for name in names(empty.experiment.entries) if f"\n{name} " in needed] == [
+        "autoencoders_seed0", "autoencoder_seed0",
+    ]  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,6 +162,20 @@ def test_a_run_that_fails_keeps_only_those_from_running_that_start_from_it(workp
     with pytest.raises(MedfeError, match="autoencoders_seed0: no such file"):
         run_experiment(place)
     assert names(pending_entries(place)) == ["autoencoders_seed0", "autoencoder_seed0"]
+
+
+def test_a_defect_is_a_failure_of_its_run_alone_and_its_traceback_is_kept(workplace, monkeypatch):
+    place = workplace(small_experiment())
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(type(place.experiment.entries[0]), "run", fail)
+    monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
+    with pytest.raises(MedfeError, match="autoencoders_seed0: OSError: no space left"):
+        run_experiment(place)
+    assert names(pending_entries(place)) == ["autoencoders_seed0", "autoencoder_seed0"]
+    assert "in fail" in (place.out / "small.log").read_text()
 
 
 def test_three_failures_in_a_row_end_the_experiment(workplace, monkeypatch):

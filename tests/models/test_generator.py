@@ -197,6 +197,22 @@ def test_from_one_seed_heads_differ_in_their_own_weights_alone_and_critics_not_a
         assert not head.equal(drawn("tanh", seed=6)["branches.head.0.weight"])
 
 
+def test_from_one_seed_both_conventions_start_from_the_same_weights_and_leave_the_same_random_numbers():
+    def drawn(convention):
+        torch.manual_seed(5)
+        config = GeneratorConfig.preset("tiny").replace(convention=convention)
+        generator, critics = build_generator(config), build_critics(config)
+        return generator.state_dict(), critics.state_dict(), torch.rand(4)
+
+    (paper, critics, rest), (published, other_critics, other_rest) = drawn("paper"), drawn("published")
+    noise = [name for name in published if name.endswith("mask_weight")]
+    assert published.keys() - paper.keys() == set(noise)
+    assert [name for name in paper if not paper[name].equal(published[name])] == []
+    assert [name for name in critics if not critics[name].equal(other_critics[name])] == []
+    assert rest.equal(other_rest)
+    assert len({float(published[name].sum()) for name in noise}) == len(noise)  # a noise of its own for each block
+
+
 def test_weights_are_drawn_as_published_and_one_seed_draws_the_same():
     network = nn.ModuleList([nn.Conv2d(64, 64, 3), nn.ConvTranspose2d(64, 64, 3), nn.BatchNorm2d(4096)])
     network[2].running_mean.fill_(7)
