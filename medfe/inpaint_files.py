@@ -107,12 +107,17 @@ def mask_rule(mask: str, hole: HoleColor, seed: int) -> MaskFor:
         return lambda path, size: generated_mask(mask, size, seed + zlib.crc32(path.name.encode()))
     given = Path(mask)
     if given.is_dir():
-        files = {file.stem: file for file in find_images(given)}
+        files: dict[str, list[Path]] = {}
+        for file in find_images(given):
+            files.setdefault(file.stem, []).append(file)
 
         def of_same_name(path: Path, size: tuple[int, int]) -> Mask:
-            if path.stem not in files:
+            found = files.get(path.stem, [])
+            if not found:
                 raise MedfeError(f"{given}: no mask named {path.stem}.* for {path}")
-            return load_mask(files[path.stem], size, hole)
+            if len(found) > 1:
+                raise MedfeError(f"{given}: found {len(found)} masks named {path.stem}.* for {path}, expected one")
+            return load_mask(found[0], size, hole)
 
         return of_same_name
     if given.is_file():

@@ -121,6 +121,10 @@ def test_masks_come_from_a_folder_by_name(model, pictures, tmp_path):
     for name, row in (("a", 5), ("more/c", 7)):
         changed = (pixels(pictures / f"{name}.png") != pixels(tmp_path / "out" / f"{name}.png")).any(axis=(1, 2))
         assert np.flatnonzero(changed).tolist() == [row]
+    (masks / "c.jpg").write_bytes((masks / "c.bmp").read_bytes())
+    with pytest.raises(MedfeError, match=r"found 2 masks named c\.\* for .*c\.png, expected one"):
+        inpaint_files(pictures, str(masks), tmp_path / "again", model=model)
+    (masks / "c.jpg").unlink()
     (masks / "c.bmp").unlink()
     with pytest.raises(MedfeError, match=r"no mask named c\.\* for"):
         inpaint_files(pictures, str(masks), tmp_path / "again", model=model)
