@@ -13,15 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig, parse
-from medfe.data.images import composite, load_image, resize, to_tensor, to_uint8
-from medfe.data.masks import Mask, check_mask, load_mask, mask_to_tensor
+from medfe.data.images import composite, load_image, resize, to_rgb, to_tensor, to_uint8, upright
+from medfe.data.masks import Mask, check_mask, load_mask, mask_of_image, mask_to_tensor
 from medfe.errors import MedfeError
 from medfe.models.generator import Generator, build_generator
 from medfe.weightfiles import WeightFile, fill, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 GENERATOR_FILE = "generator.safetensors"
-DEFAULT_MODEL = "faces128/low_resolution"
 
 ImageLike: TypeAlias = "Image.Image | NDArray[np.uint8] | str | Path"
 MaskLike: TypeAlias = "Image.Image | NDArray[Any] | str | Path"
@@ -106,7 +105,7 @@ class Prepared(NamedTuple):
 
 
 class Inpainter:
-    """A trained generator that fills holes in pictures of any size.
+    """A trained generator that fills holes in pictures of any size, files up to 40 megapixels.
 
     The model works on a square of its own size. A picture of that size is filled as it is. Any other is cut to its
     largest square around the hole, shrunk or enlarged, filled, and the filling is resized back and pasted into the
@@ -172,9 +171,10 @@ class Inpainter:
         """Fill the hole of one picture.
 
         Args:
-            image: PIL image, uint8 H×W×3, or path; any size and orientation.
-            mask: PIL image, bool H×W (True = hole), numbers H×W (≥ 128 of uint8, > 0.5 of floats = hole), or path of an
-                image whose hole is white; of the picture's size.
+            image: PIL image, uint8 H×W×3, or path of at most 40 megapixels. Path or opened, an image is read alike:
+                turned as its EXIF orientation asks for, transparent pixels on white.
+            mask: PIL image or path, its hole white, its transparent pixels known; bool H×W (True = hole), or numbers
+                H×W (≥ 128 of uint8, > 0.5 of floats = hole); of the picture's size.
 
         Returns:
             A picture of the same size, mode RGB; pixels outside the hole are exactly the input's.
@@ -266,7 +266,7 @@ def as_picture(image: ImageLike) -> NDArray[np.uint8]:
     if isinstance(image, str | Path):
         return np.asarray(load_image(image))
     if isinstance(image, Image.Image):
-        return np.asarray(image) if image.mode == "RGB" else to_uint8(to_tensor(image))
+        return np.asarray(to_rgb(upright(image)))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MedfeError(f"image: found an array {image.dtype} {image.shape}, expected uint8 H×W×3")
     return image
@@ -284,7 +284,7 @@ def as_mask(mask: MaskLike, size: tuple[int, int]) -> Mask:
     """
     if isinstance(mask, str | Path):
         return load_mask(mask, size)
-    array = np.asarray(mask.convert("L")) if isinstance(mask, Image.Image) else np.asarray(mask)
+    array = mask_of_image(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
     if array.ndim != 2:
         raise MedfeError(f"mask: found an array of shape {array.shape}, expected H×W")
     if array.shape != (size[1], size[0]):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from medfe import Inpainter
 from medfe.config import GeneratorConfig
@@ -171,6 +171,21 @@ def test_a_picture_that_was_opened_is_the_picture_of_its_file(tmp_path, mode):
     with Image.open(path) as opened:
         assert opened.mode == mode
         np.testing.assert_array_equal(as_picture(opened), as_picture(path))
+
+
+def test_an_opened_file_is_read_like_its_path_turned_and_transparent(tmp_path):
+    """A camera's picture that lies on its side, and a drawn mask whose untouched part is white but transparent."""
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.fromarray(picture(9, 7)).save(tmp_path / "image.png", exif=turned)
+    hole = mask(7, 9)
+    strokes = np.where(hole, 255, 0).astype(np.uint8)
+    Image.fromarray(np.dstack([np.full((9, 7, 3), 255, np.uint8), strokes])).save(tmp_path / "mask.png")
+    with Image.open(tmp_path / "image.png") as image, Image.open(tmp_path / "mask.png") as drawn:
+        assert as_picture(image).shape == (9, 7, 3)
+        np.testing.assert_array_equal(as_picture(image), as_picture(tmp_path / "image.png"))
+        np.testing.assert_array_equal(as_mask(drawn, (7, 9)), hole)
+        np.testing.assert_array_equal(as_mask(drawn, (7, 9)), as_mask(tmp_path / "mask.png", (7, 9)))
 
 
 @settings(deadline=None, max_examples=200)

@@ -56,7 +56,7 @@ def load_image(
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # leaves the mode as it is
         image.load()
-        return _to_rgb(_upright(image), background)
+        return to_rgb(upright(image), background)
 
 
 def check_header(source: str | Path | BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -110,14 +110,20 @@ def _open(source: str | Path | BinaryIO, max_pixels: int) -> Image.Image:
     return image
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """Return an image turned as its EXIF orientation asks for."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF beside intact pixels
         return image
 
 
-def _to_rgb(image: Image.Image, background: tuple[int, int, int] = _WHITE) -> Image.Image:
+def to_rgb(image: Image.Image, background: tuple[int, int, int] = _WHITE) -> Image.Image:
+    """Return an image of any mode in mode RGB, `background` behind transparent pixels; wider ones are scaled to 8 bits.
+
+    Raises:
+        ValueError: pixels that are not finite, or beyond what the mode's usual ranges hold.
+    """
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_to_8_bits(np.asarray(image), image.mode)).convert("RGB")
     if image.has_transparency_data:
@@ -172,7 +178,7 @@ def to_tensor(image: Image.Image | NDArray[np.uint8]) -> Tensor:
     Raises:
         MedfeError: an array of another type or shape.
     """
-    array = np.asarray(_to_rgb(image) if isinstance(image, Image.Image) else image)
+    array = np.asarray(to_rgb(image) if isinstance(image, Image.Image) else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         shape = "×".join(map(str, array.shape))
         raise MedfeError(f"image: expected an array of uint8 H×W×3, found {array.dtype} {shape}")

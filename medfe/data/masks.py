@@ -17,7 +17,7 @@ from torch import Tensor
 
 from medfe.config import MaskKind
 from medfe.data.files import find_images
-from medfe.data.images import load_image
+from medfe.data.images import load_image, to_rgb, upright
 from medfe.data.strokes import Boxes, Polylines, boxes, brush, polylines
 from medfe.errors import MedfeError
 
@@ -137,10 +137,22 @@ def load_mask(path: str | Path, size: tuple[int, int] | None = None, hole: HoleC
     Raises:
         MedfeError: unreadable, or another size.
     """
-    known = (0, 0, 0) if hole == "white" else (255, 255, 255)
-    image = load_image(path, background=known)
+    image = load_image(path, background=_known(hole))
     if size is not None and image.size != size:
         raise MedfeError(f"{path}: mask is {image.width}×{image.height}, image is {size[0]}×{size[1]}")
+    return _hole(image, hole)
+
+
+def mask_of_image(image: Image.Image, hole: HoleColor = "white") -> Mask:
+    """Return the mask that an image shows, read as `load_mask` reads its file."""
+    return _hole(to_rgb(upright(image), _known(hole)), hole)
+
+
+def _known(hole: HoleColor) -> tuple[int, int, int]:
+    return (0, 0, 0) if hole == "white" else (255, 255, 255)
+
+
+def _hole(image: Image.Image, hole: HoleColor) -> Mask:
     white = np.asarray(image.convert("L")) >= 128
     return white if hole == "white" else ~white
 
