@@ -7,7 +7,7 @@ features are compared with (see `medfe.targets`). `RunConfig.create` joins the t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ PresetName = Literal["paper", "faces128", "faces64", "tiny"]
 Head = Literal["norm_lrelu", "tanh", "linear"]
 Convention = Literal["paper", "published"]
 AutoencoderKind = Literal["texture", "structure"]
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 MaskKind = Literal["center", "box", "brush", "irregular_thin", "irregular_medium", "irregular_thick"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
@@ -89,7 +90,8 @@ class GeneratorConfig(Settings):
     equalization_sigma: float = Field(1.5, gt=0)
     """Standard deviation of the spatial Gaussian of the equalization, cells of the feature grid."""
     checkpointing: bool = False
-    """Recompute the filling stacks in the backward pass: less memory, about a third more time."""
+    """Recompute the filling stacks in the backward pass: a fifth to a quarter more time, less memory from several
+    images on."""
 
     @property
     def grid_size(self) -> int:
@@ -235,9 +237,9 @@ class OptimizerConfig(Settings):
     """Learning rate of generator and target."""
     critic_learning_rate: float = Field(2e-4, gt=0)
     """Learning rate of both critics."""
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[DecayRate, DecayRate] = (0.5, 0.999)
     """Adam's decay rates."""
-    schedule: tuple[float, ...] = Field((1.0, 1.0, 0.75, 0.5, 0.25), min_length=1)
+    schedule: tuple[Annotated[float, Field(ge=0)], ...] = Field((1.0, 1.0, 0.75, 0.5, 0.25), min_length=1)
     """Factors of the learning rates over equal parts of the run (the published five epochs)."""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """Limit of the decay of the moving average of the generator's weights.

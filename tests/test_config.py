@@ -171,6 +171,14 @@ def test_replace_checks_again_and_leaves_the_original():
         original.replace(stile=1)
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("betas", (1.0, 0.999)), ("betas", (0.5, -0.1)), ("schedule", (1.0, -0.5)), ("schedule", ()),
+])  # fmt: skip
+def test_rates_that_no_training_can_use_are_refused(name, value):
+    with pytest.raises(MedfeError, match=f"optimizer.{name}"):
+        RunConfig.create("tiny", optimizer={name: value})
+
+
 def test_settings_cannot_be_assigned():
     with pytest.raises(ValueError, match="frozen"):
         TargetConfig().weight = 1.0
