@@ -21,7 +21,8 @@ def load_target(inpainter: Inpainter) -> Target:
     """Return the target a model was trained against, frozen, on the model's device.
 
     What was trained together with the generator is read from its weight file. The auto-encoders of `autoencoder` and
-    `random_encoder` are looked for where the run's settings say, or beside a weight file without settings.
+    `random_encoder` are looked for where the run's settings say, or beside a weight file without settings; those of an
+    imported checkpoint of the released code are taken as they are.
 
     Raises:
         MedfeError: if files or tensors of the target are missing.
@@ -34,7 +35,11 @@ def load_target(inpainter: Inpainter) -> Target:
         if (folder / CONFIG_FILE).is_file():  # a run folder
             folder = load_config(folder, RunConfig).target.autoencoders or folder
         config = config.replace(autoencoders=folder)
-    target = build_target(config, inpainter.generator.config)
+    built = config
+    if config.arm == "random_encoder" and "released_code" in inpainter.metadata:
+        built = config.replace(arm="autoencoder")  # the released code re-drew the encoders, its files hold the result
+    target = build_target(built, inpainter.generator.config)
+    target.config = config
     tensors = load_weights(path, "generator").tensors
     own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}
     trained = {name for name, parameter in target.named_parameters() if parameter.requires_grad}
