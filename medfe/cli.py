@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from medfe.errors import MedfeError
 
 USER_ERROR = 2
 INTERRUPTED = 130
-
+SEVERAL = ("--set", "--methods", "--contrast", "--backbones", "--only")
+"""Options of several values. Given twice, tyro would take the last and drop the values of the first in silence."""
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train-autoencoder": TrainAutoencoder,
@@ -42,10 +43,14 @@ def main(arguments: list[str] | None = None) -> None:
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.append(folder)
     logging.basicConfig(level=logging.WARNING, format="medfe: %(message)s")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if repeated := repeated_option(arguments):
+        value = "NAME=VALUE" if repeated == "--set" else "VALUE"
+        fail(f"{repeated}: given more than once, expected {repeated} {value} {value}")
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="medfe", description="MEDFE image inpainting, its variant MEDFE+CAE, and a bench to compare them.",
-        args=sys.argv[1:] if arguments is None else arguments,
+        args=arguments,
     )  # fmt: skip
     try:
         command.run()
@@ -58,6 +63,12 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("medfe: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def repeated_option(arguments: Sequence[str]) -> str | None:
+    """Return the first option of several values that is given twice, as `--a b` or `--a=b`, or None."""
+    names = [argument.partition("=")[0] for argument in arguments]
+    return next((name for name in SEVERAL if names.count(name) > 1), None)
 
 
 def fail(message: str) -> None:

@@ -1,11 +1,6 @@
 """The command line: settings from the command, and every kind of bad input in one line with exit code 2."""
 
-import os
 import pickle
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +8,8 @@ import torch
 from PIL import Image
 
 from medfe import cli
-from medfe.commands.training import overrides
-from medfe.config import GeneratorConfig, RunConfig
+from medfe.config import GeneratorConfig
 from medfe.models.generator import build_generator
-from medfe.training.checkpoint import save_config
 from medfe.weightfiles import load_weights, save_weights
 
 
@@ -197,106 +190,6 @@ def test_code_in_a_released_checkpoint_is_never_executed(medfe, tmp_path, files_
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize(("assignments", "expected"), [
-    ((), {}),
-    (("a=1", "b.c=true", "b.d=x y"), {"a": 1, "b": {"c": True, "d": "x y"}}),
-    (("a.b.c=[1, 2]", "a.b.d=null"), {"a": {"b": {"c": [1, 2], "d": None}}}),
-    (("path=/a=b",), {"path": "/a=b"}),
-    (("a=1", "a=2"), {"a": 2}),
-])  # fmt: skip
-def test_assignments_become_nested_settings(assignments, expected):
-    assert overrides(assignments) == expected
-
-
-@pytest.mark.parametrize(("assignments", "complaint"), [
-    (["seed"], "--set seed: expected NAME=VALUE"),
-    (["target=5"], "--set target=5: target holds settings, expected target.NAME=VALUE"),
-    (["data=x"], "--set data=x: data holds settings"),
-    (["losses=3"], "losses: "),
-    (["losses.style.x=3"], "losses.style: "),
-    (["max_steps=3", "max_steps.x=4"], "max_steps is a value"),
-    (["preset=tiny"], "--set preset=tiny: expected --preset tiny"),
-    (["arm=none"], "--set arm=none: expected --arm none"),
-    (["seed=-3"], "seed: "),
-    (["unheard_of=3"], "unheard_of: "),
-    (["batch_size=many"], "batch_size: "),
-])  # fmt: skip
-def test_settings_that_cannot_be_are_named(medfe, tmp_path, assignments, complaint):
-    code, _, lines = medfe(
-        "train", "--preset", "tiny", "--data", tmp_path, "--out", tmp_path / "run", "--dry-run", "--set", *assignments
-    )
-    assert code == 2
-    assert len(lines) == 1
-    assert complaint in lines[0]
-
-
-def test_settings_win_over_options_and_options_over_the_preset(capsys, tmp_path):
-    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
-    arguments = [
-        "--preset",
-        "tiny",
-        "--arm",
-        "none",
-        "--data",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "run"),
-        "--dry-run",
-    ]
-    cli.main(["train", *arguments, "--max-steps", "7", "--seed", "3", "--set", "seed=4", "batch_size=2"])
-    printed = capsys.readouterr().out
-    for part in ('"seed": 4', '"max_steps": 7', '"batch_size": 2', "7 steps of 2 images: 14.0 passes"):
-        assert part in printed
-
-
-OWN_TARGET = """
-import torch
-from medfe.targets import Features, Target
-
-
-class Zeros(Target):
-    uses_structure_image = False
-
-    def goals(self, image, structure_image):
-        zeros = torch.zeros(len(image), 1, self.generator.grid_size, self.generator.grid_size)
-        return Features(zeros, zeros)
-
-    def read(self, feature):
-        return feature[:, :1]
-"""
-
-
-def test_the_installed_command_finds_a_module_in_the_current_folder(tmp_path):
-    command = shutil.which("medfe", path=Path(sys.executable).parent)
-    if command is None:
-        pytest.skip("the package is not installed")
-    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
-    (tmp_path / "own_target.py").write_text(OWN_TARGET)
-    arguments = ["train", "--preset", "tiny", "--arm", "own_target:Zeros", "--data", ".", "--out", "run", "--dry-run"]
-    done = subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "trained parameters" in done.stdout
-
-
-def test_a_dry_run_finds_another_run_and_missing_weights(medfe, tmp_path):
-    Image.new("RGB", (70, 70)).save(tmp_path / "a.png")
-    run = tmp_path / "run"
-    arguments = ("train", "--preset", "tiny", "--arm", "none", "--data", tmp_path, "--out", run, "--dry-run")
-    save_config(run, RunConfig.create("tiny", "none", data={"root": tmp_path}, seed=1))
-    before = files(tmp_path)
-    assert medfe(*arguments, "--seed", "1")[0] == 0
-    code, _, lines = medfe(*arguments)
-    assert code == 2
-    assert len(lines) == 1
-    assert f"{run}: holds a run with other settings (seed 1 there, 0 asked for)" in lines[0]
-    missing = f"losses.backbone_weights={tmp_path / 'lite0.pth'}"
-    code, _, lines = medfe(*arguments[:-2], tmp_path / "new", "--dry-run", "--set", missing)
-    assert code == 2
-    assert len(lines) == 1
-    assert "lite0.pth is missing" in lines[0]
-    assert files(tmp_path) == before
-
-
 @pytest.mark.parametrize("arguments", [
     ["train"], ["train", "--data", "x"], ["train", "--resume", "nowhere"], ["rtv", "nowhere", "out"],
     ["train", "--max-steps", "many"], ["unheard-of"], ["benchmark", "forward", "--preset", "huge"], [],
@@ -340,15 +233,3 @@ def test_an_interrupt_exits_with_130(medfe, place, monkeypatch):
     monkeypatch.setattr("medfe.inpaint_files.inpaint_files", interrupt)
     code, _, lines = medfe("inpaint", place / "picture.png", "--mask", "center", "--out", place / "out.png")
     assert (code, lines) == (130, ["medfe: interrupted"])
-
-
-def test_a_wrong_setting_is_found_before_anything_heavy_is_loaded(tmp_path):
-    """A process of its own, in which torch cannot be loaded."""
-    (tmp_path / "torch.py").write_text("raise ImportError('too early')")
-    run = subprocess.run(
-        [sys.executable, "-m", "medfe", "train", "--data", "x", "--out", "y", "--set", "seed=-1"],
-        capture_output=True, text=True, check=False, timeout=200, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert run.stderr == "medfe: error: seed: Input should be greater than or equal to 0, found -1\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +26,7 @@ class Launch:
     strategy: str = "auto"
     """How devices work together: auto or ddp."""
     max_minutes: float | None = None
-    """Stop cleanly after so many minutes; the same command goes on."""
+    """Stop cleanly after so many minutes, whatever they are spent on; the same command goes on."""
 
     def fabric(self, precision: str) -> Any:
         """Return the launched Fabric."""
@@ -63,30 +64,36 @@ class TrainAutoencoder:
     set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [NAME=VALUE …]")] = ()
     """Any other setting of AutoencoderRunConfig, such as batch_size=16."""
     dry_run: bool = False
-    """Print the settings and stop."""
+    """Check settings and photographs, print what would be done, and stop."""
     launch: Annotated[Launch, arg(name="")] = field(default_factory=Launch)
 
     def run(self) -> None:
         """Train one or both."""
         from medfe.config import AutoencoderKind, AutoencoderRunConfig
 
+        started = time.monotonic()  # --max-minutes are for both together
         kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
         for kind in kinds:
             changes = overrides(self.set, {
                 "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+                "autoencoder": {},
             })  # fmt: skip
             if self.max_steps is not None:
                 changes["max_steps"] = self.max_steps
             config = AutoencoderRunConfig.create(self.preset, kind, **changes)
             print(config.model_dump_json(indent=2))
-            if not self.dry_run:
-                from medfe.training.autoencoder import train_autoencoder
+            from medfe.training.autoencoder import describe, train_autoencoder
 
-                fabric = self.launch.fabric(config.precision)
-                done = train_autoencoder(config, self.out, fabric, max_minutes=self.launch.max_minutes)
-                print(f"{kind}: step {done} of {config.max_steps}, {self.out / kind}.safetensors")
-                if done < config.max_steps:
-                    return
+            if self.dry_run:
+                print(describe(config, self.out))
+                continue
+            fabric = self.launch.fabric(config.precision)
+            minutes = self.launch.max_minutes
+            left = None if minutes is None else minutes - (time.monotonic() - started) / 60
+            done = train_autoencoder(config, self.out, fabric, max_minutes=left)
+            print(f"{kind}: step {done} of {config.max_steps}, {self.out / kind}.safetensors")
+            if done < config.max_steps:
+                return
 
 
 @dataclass
@@ -163,12 +170,25 @@ class Export:
     """Folder of photographs that were not trained on, for the card's figures."""
     autoencoders: Path | None = None
     """Folder of the auto-encoders that an arm used."""
+    errors: Path | None = None
+    """Table of an evaluation, means by age and sex in it, for the card: means.csv of medfe evaluate, or
+    ship_comparison_means.csv."""
 
     def run(self) -> None:
         """Export."""
         from medfe.export import export_weights
 
-        print(export_weights(self.runs, self.autoencoders, self.out, data=self.data_note, val=self.val))
+        print(
+            export_weights(
+                self.runs, self.autoencoders, self.out, data=self.data_note, val=self.val, errors=self.errors
+            )
+        )
+
+
+# What a preset's other settings depend on: set afterwards, an arm would keep the weight and the head of another.
+_OPTIONS = {
+    "preset": "--preset", "arm": "--arm", "target.arm": "--arm", "kind": "--kind", "autoencoder.kind": "--kind",
+}  # fmt: skip
 
 
 def overrides(assignments: tuple[str, ...], values: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -194,8 +214,8 @@ def overrides(assignments: tuple[str, ...], values: dict[str, Any] | None = None
                 raise MedfeError(f"--set {assignment}: {parent} is a value, it has no settings of its own")
         if isinstance(place.get(name), dict):
             raise MedfeError(f"--set {assignment}: {name} holds settings, expected {path.strip()}.NAME=VALUE")
-        if path.strip() in ("preset", "arm", "kind"):
-            raise MedfeError(f"--set {assignment}: expected --{path.strip()} {text}")
+        if option := _OPTIONS.get(path.strip()):
+            raise MedfeError(f"--set {assignment}: expected {option} {text}")
         try:
             place[name] = json.loads(text)
         except ValueError:

@@ -14,7 +14,16 @@ from medfe.losses import l1
 from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.training.checkpoint import check_same_run, commit, load_state, save_config, save_state
 from medfe.training.logging import RunLog
-from medfe.training.loop import StopRequest, build_loader, check_finite, schedule_factor, seed_step, set_learning_rate
+from medfe.training.loop import (
+    StopRequest,
+    build_loader,
+    check_finite,
+    count_parameters,
+    describe_samples,
+    schedule_factor,
+    seed_step,
+    set_learning_rate,
+)
 from medfe.weightfiles import save_weights
 
 SAMPLES = 6
@@ -38,15 +47,14 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         MedfeError: if the folder holds another run, or photographs are missing.
         NonFiniteLossError: if the loss is not finite; the last saved state stays.
     """
-    folder = out / config.autoencoder.kind
+    stop = StopRequest(max_minutes)
+    folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
     commit()  # of the code that starts the run
-    check_same_run(folder, config)
+    check_same_run(folder, config, weights)
     state = load_state(folder)
     first_step = state["step"] if state else 0
-    if config.data.root is None:
-        raise MedfeError("data.root is not set, expected a folder of photographs (--data DIR)")
-    length = config.max_steps * config.batch_size
-    samples = TrainingSamples(config.data, config.autoencoder.image_size, config.seed, length, with_masks=False)
+    samples = build_samples(config)
+    loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
 
     torch.manual_seed(config.seed)
     network = build_autoencoder(config.autoencoder).to(memory_format=torch.channels_last)
@@ -59,24 +67,26 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         try:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
+            if state.get("precision"):  # how far 16-mixed scales the gradients
+                fabric.strategy.precision.load_state_dict(state["precision"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise MedfeError(f"{folder}: the saved state does not fit ({str(error).splitlines()[0]})") from None
 
     if fabric.is_global_zero:
         save_config(folder, config)
     log = RunLog(folder, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
-    loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
     step = saved = first_step
 
     def save() -> None:
         if fabric.is_global_zero:
-            weights = out / f"{config.autoencoder.kind}.safetensors"
             save_weights(weights, network.state_dict(), autoencoder_metadata(config, step))
-            state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            save_state(folder, state)
+            save_state(folder, {
+                "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
+                "precision": fabric.strategy.precision.state_dict(),
+            })  # fmt: skip
         fabric.barrier()
 
-    with StopRequest(max_minutes) as stop:
+    with stop:
         for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
             seed_step(config.seed, step)
             factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
@@ -105,6 +115,30 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     if log:
         log.close()
     return step
+
+
+def build_samples(config: AutoencoderRunConfig) -> TrainingSamples:
+    """Return the training samples of a run."""
+    if config.data.root is None:
+        raise MedfeError("data.root is not set, expected a folder of photographs (--data DIR)")
+    length = config.max_steps * config.batch_size
+    return TrainingSamples(config.data, config.autoencoder.image_size, config.seed, length, with_masks=False)
+
+
+def describe(config: AutoencoderRunConfig, out: Path) -> str:
+    """Return what a run in `out` would do, having checked all that can be checked without starting it.
+
+    Raises:
+        MedfeError: as `train_autoencoder`.
+    """
+    kind = config.autoencoder.kind
+    check_same_run(out / kind, config, out / f"{kind}.safetensors")
+    samples = build_samples(config)
+    network = build_autoencoder(config.autoencoder)
+    return "\n".join([
+        describe_samples(samples, config.max_steps, config.batch_size),
+        f"trained parameters: {kind} auto-encoder {count_parameters(network) / 1e6:.2f} M",
+    ])  # fmt: skip
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ GENERATOR_FILE = "generator.safetensors"
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # What may differ when a run goes on: it changes neither the data nor the weights.
-_FREE = frozenset({"workers", "save_every", "log_every", "compile"})
+_FREE = frozenset({"workers", "save_every", "log_every", "compile", "data.cache", "generator.checkpointing"})
 
 
 def save_config(folder: Path, config: Settings) -> None:
@@ -45,17 +45,25 @@ def load_config(folder: Path, kind: type[SettingsT]) -> SettingsT:
     return parse(kind, values, str(path))
 
 
-def check_same_run(folder: Path, config: Settings) -> None:
+def check_same_run(folder: Path, config: Settings, weights: Path | None = None) -> None:
     """Check that the run in `folder`, if there is one, has these settings, so that it can go on.
+
+    Args:
+        folder: run folder.
+        config: settings of the run that is to go on.
+        weights: its weight file. If given, a folder with neither this file nor a state holds no run: the one whose
+            settings it holds failed before it had saved anything.
 
     Raises:
         MedfeError: naming every setting that differs.
     """
     if not (folder / CONFIG_FILE).exists():
         return
+    if weights is not None and not weights.exists() and not (folder / STATE_FILE).exists():
+        return
     found = _flat(load_config(folder, type(config)).model_dump(mode="json"))
     asked = _flat(config.model_dump(mode="json"))
-    differing = [name for name in asked if found[name] != asked[name] and name.split(".")[0] not in _FREE]
+    differing = [name for name in asked if found[name] != asked[name] and name not in _FREE]
     if differing:
         listed = ", ".join(f"{name} {found[name]!r} there, {asked[name]!r} asked for" for name in differing[:4])
         raise MedfeError(f"{folder}: holds a run with other settings ({listed}); use its settings or another folder")

@@ -16,9 +16,10 @@ from medfe.models.encoder import fill_hole
 from medfe.models.generator import build_generator
 from medfe.targets import build_target, target_class
 from medfe.targets.rtv_cache import RtvCache
-from medfe.training.checkpoint import check_same_run, load_state, save_config
+from medfe.targets.rtv_folder import available_cores
+from medfe.training.checkpoint import GENERATOR_FILE, check_same_run, load_state, save_config
 from medfe.training.logging import RunLog
-from medfe.training.loop import StopRequest, build_loader
+from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
 from medfe.training.run import Advance, Run
 
 SAMPLES = 6
@@ -32,7 +33,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
         out: run folder; gets config.json, generator.safetensors (moving average), state.ckpt, metrics.jsonl,
             TensorBoard events and sample grids.
         fabric: launched Fabric.
-        max_minutes: stop cleanly after so many minutes.
+        max_minutes: stop cleanly after so many minutes, those for structure images included.
 
     Returns:
         The number of steps done so far, `config.max_steps` when the run is complete.
@@ -41,31 +42,29 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
         MedfeError: if the folder holds another run, or data or weights are missing.
         NonFiniteLossError: if a loss is not finite; the last saved state stays.
     """
+    stop = StopRequest(max_minutes)  # now: making structure images counts
+
     # What can be wrong is found before anything is written.
-    check_same_run(out, config)
+    check_same_run(out, config, out / GENERATOR_FILE)
     state = load_state(out)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
+    loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
     run = Run(config, fabric)
     if state:
         run.restore(state, out)
 
-    # Structure images are computed ahead, on all cores.
-    if isinstance(samples.structure, RtvCache) and fabric.is_global_zero:
-        report = samples.structure.fill(samples.paths, samples.prepare)
-        if report.interrupted:
-            return first_step
-    fabric.barrier()
+    if not make_structure_images(samples, fabric, stop):
+        return first_step
 
     if fabric.is_global_zero:
         save_config(out, config)
     log = RunLog(out, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
     if log and samples.unreadable:
         log.say(f"skipped {len(samples.unreadable)} unreadable files, first: {samples.unreadable[0]}")
-    loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
     step = saved = first_step
 
-    with StopRequest(max_minutes) as stop:
+    with stop:
         for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
             done = run.advance(batch, step)
 
@@ -97,6 +96,23 @@ def build_samples(config: RunConfig) -> TrainingSamples:
     return TrainingSamples(config.data, config.generator.image_size, config.seed, length, structure=structure)
 
 
+def make_structure_images(samples: TrainingSamples, fabric: Fabric, stop: StopRequest) -> bool:
+    """Compute the structure images ahead, on all cores; return False if that was interrupted.
+
+    Every process makes its share: one that only waited for the others would be given up after half an hour.
+    """
+    if not isinstance(samples.structure, RtvCache):
+        return True
+    report = samples.structure.fill(
+        samples.paths[fabric.global_rank :: fabric.world_size],
+        samples.prepare,
+        workers=max(1, available_cores() // fabric.world_size),
+        stop=lambda: bool(stop),
+        quiet=not fabric.is_global_zero,
+    )
+    return not anyone(fabric, report.interrupted)
+
+
 @torch.no_grad()
 def sample_rows(done: Advance) -> list[Tensor]:
     """Return masked inputs, results and ground truth of the first samples of a step, as rows of a grid."""
@@ -110,18 +126,15 @@ def describe(config: RunConfig, out: Path) -> str:
     Raises:
         MedfeError: as `train_generator`.
     """
-    check_same_run(out, config)
+    check_same_run(out, config, out / GENERATOR_FILE)
     samples = build_samples(config)
     generator, critics = build_generator(config.generator), build_critics(config.generator)
     target = build_target(config.target, config.generator)
-    images = config.max_steps * config.batch_size
     return "\n".join([
-        f"photographs: {len(samples.paths)}, unreadable: {len(samples.unreadable)}",
+        describe_samples(samples, config.max_steps, config.batch_size),
         f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "
         f"{count_parameters(critics) / 1e6:.1f} M, target {count_parameters(target) / 1e6:.2f} M",
         f"backbone of the losses: {_describe_backbone(config.losses)}",
-        f"{config.max_steps} steps of {config.batch_size} images: {images / len(samples.paths):.1f} passes over the "
-        "photographs",
     ])  # fmt: skip
 
 
@@ -134,8 +147,3 @@ def _describe_backbone(config: LossConfig) -> str:
         return f"vgg16, not in {cached.parent}, will be downloaded from {VGG16_URL}"
     build_backbone(config.backbone, config.backbone_weights)
     return config.backbone
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Return the number of trained parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -113,6 +113,27 @@ def build_loader(
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
 
+def describe_samples(samples: TrainingSamples, steps: int, batch_size: int) -> str:
+    """Return how many photographs there are, and how often a run sees each."""
+    found, passes = len(samples.paths), steps * batch_size / len(samples.paths)
+    return (
+        f"photographs: {found}, unreadable: {len(samples.unreadable)}\n"
+        f"{steps} steps of {batch_size} images: {passes:.1f} passes over the photographs"
+    )
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Return the number of trained parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def anyone(fabric: Fabric, flag: bool) -> bool:
+    """Return whether any process says so; all of them wait for each other."""
+    if fabric.world_size == 1:
+        return flag
+    return bool(torch.as_tensor(fabric.all_gather(torch.tensor(float(flag)))).any())
+
+
 def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
     """Return the terms as numbers.
 
@@ -155,12 +176,24 @@ class StopRequest:
         self.signalled = True
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Yield from a loader; one whose workers were told to end together with this process ends quietly."""
+        """Yield from a loader; one whose workers were told to end together with this process ends quietly.
+
+        Raises:
+            MedfeError: raised in a worker, with its own message instead of the worker's traceback.
+        """
         try:
             yield from loader
+        except MedfeError as error:
+            raise MedfeError(_own_message(str(error))) from None
         except RuntimeError:
             if not self.signalled:
                 raise
 
     def __bool__(self) -> bool:
         return self.signalled or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+
+def _own_message(text: str) -> str:
+    """Return the message of an error; torch hands on those of workers as tracebacks, which end in `type: message`."""
+    lines = text.strip().splitlines()
+    return lines[-1].partition(": ")[2] if text.startswith("Caught ") and len(lines) > 1 else text

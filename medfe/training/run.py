@@ -165,6 +165,7 @@ class Run:
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
             })  # fmt: skip
         self.fabric.barrier()
 
@@ -185,6 +186,8 @@ class Run:
             self.ema.restore(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+            if state.get("precision"):  # how far 16-mixed scales the gradients
+                self.fabric.strategy.precision.load_state_dict(state["precision"])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise MedfeError(f"{source}: the saved state does not fit this run's networks ({reason})") from None

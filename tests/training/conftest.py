@@ -1,5 +1,6 @@
 """Photographs to train on, and trainings as processes that can be stopped and killed."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -72,6 +74,15 @@ def same_run(a, b):
     assert first.keys() == second.keys()
     assert [name for name in first if not first[name].equal(second[name])] == []
     assert metrics(a) == metrics(b)
+
+
+def state_of(out):
+    return torch.load(out / "state.ckpt", weights_only=True)
+
+
+def tree(folder):
+    """Hash of each file, to see that nothing was written."""
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
 class Training:

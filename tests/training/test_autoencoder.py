@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -108,6 +109,38 @@ def test_mistakes_are_refused(train, tmp_path):
     assert "state.ckpt: damaged" in message
     assert train(tmp_path / "dry", "--dry-run")[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_minutes_are_for_both_together(train, tmp_path, monkeypatch):
+    given = []
+
+    def pretend(config, out, fabric, *, max_minutes):
+        given.append(max_minutes)
+        time.sleep(0.06)
+        return config.max_steps
+
+    monkeypatch.setattr("medfe.training.autoencoder.train_autoencoder", pretend)
+    assert train(tmp_path, "--max-minutes", "10", kind="both")[0] == 0
+    assert given[1] <= given[0] - 0.001 <= 10
+
+
+def test_a_dry_run_looks_at_the_photographs_and_at_what_the_folder_holds(train, tmp_path):
+    code, message = train(tmp_path, "--dry-run", "--data", "nowhere")
+    assert code == 2
+    assert "nowhere" in message
+    assert train(tmp_path, "--max-minutes", "0")[0] == 0
+    assert train(tmp_path, "--dry-run")[0] == 0
+    assert "seed 0 there, 3 asked for" in train(tmp_path, "--dry-run", "--seed", "3")[1]
+
+
+@pytest.mark.parametrize(
+    "setting", ["kind=structure", "autoencoder.kind=structure", 'autoencoder={"kind":"structure"}']
+)
+def test_the_kind_is_chosen_by_its_option_alone(train, tmp_path, setting):
+    code, message = train(tmp_path, "--dry-run", settings=(setting,))
+    assert code == 2
+    assert f"--set {setting}: " in message
+    assert ("expected --kind structure" in message) == (setting[-1] != "}")
 
 
 def test_reconstruction_error_is_the_mean_over_all_photographs(pictures):

@@ -72,9 +72,23 @@ def test_every_setting_that_differs_is_named(tmp_path):
     check_same_run(tmp_path, CONFIG)
     save_config(tmp_path, CONFIG)
     check_same_run(tmp_path, CONFIG)
-    check_same_run(tmp_path, CONFIG.replace(workers=7, save_every=3, log_every=2, compile=True))
+    free = {"data": {**CONFIG.data.model_dump(), "cache": "elsewhere"}, "generator": {
+        **CONFIG.generator.model_dump(), "checkpointing": True,
+    }}  # fmt: skip
+    check_same_run(tmp_path, CONFIG.replace(workers=7, save_every=3, log_every=2, compile=True, **free))
     with pytest.raises(MedfeError, match=r"seed 0 there, 4 asked for.*losses\.style 0\.0 there, 2\.0 asked for"):
         check_same_run(tmp_path, CONFIG.replace(seed=4, losses={**CONFIG.losses.model_dump(), "style": 2.0}))
+
+
+@pytest.mark.parametrize("name", ["state.ckpt", "generator.safetensors"])
+def test_settings_without_anything_saved_are_those_of_no_run(tmp_path, name):
+    """A run that failed in its first steps does not keep its folder from another."""
+    save_config(tmp_path, CONFIG)
+    other, weights = CONFIG.replace(seed=4), tmp_path / "generator.safetensors"
+    check_same_run(tmp_path, other, weights)
+    (tmp_path / name).touch()
+    with pytest.raises(MedfeError, match="seed 0 there, 4 asked for"):
+        check_same_run(tmp_path, other, weights)
 
 
 def test_text_is_replaced_as_a_whole(tmp_path):

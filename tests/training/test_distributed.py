@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from medfe import cli
+
 STEPS = 5
 
 
@@ -22,23 +24,38 @@ def pictures(tmp_path_factory):
     return folder
 
 
-def train(pictures, out, devices):
-    command = [
-        sys.executable, "-m", "medfe", "train", "--preset", "tiny", "--arm", "low_resolution", "--accelerator", "cpu",
+def arguments(pictures, out, devices):
+    return [
+        "train", "--preset", "tiny", "--arm", "low_resolution", "--accelerator", "cpu",
         "--data", str(pictures), "--out", str(out), "--max-steps", str(STEPS), "--devices", str(devices),
         "--strategy", "ddp" if devices > 1 else "auto",
         "--set", "precision=64-true", "workers=0", 'target.structure_image="image"',
     ]  # fmt: skip
+
+
+def train_alone(pictures, out):
+    """Train in this process, whose default type float64 precision would leave changed."""
+    before = torch.get_default_dtype()
+    try:
+        cli.main(arguments(pictures, out, 1))
+    finally:
+        torch.set_default_dtype(before)
+
+
+def train_together(pictures, out):
+    command = [sys.executable, "-m", "medfe", *arguments(pictures, out, 2)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=environment)
     assert done.returncode == 0, done.stderr
-    return torch.load(out / "state.ckpt", weights_only=True)
 
 
 @pytest.fixture(scope="module")
 def states(pictures, tmp_path_factory):
     """State after five steps of one process, and of two."""
-    return [train(pictures, tmp_path_factory.mktemp(f"run{devices}"), devices) for devices in (1, 2)]
+    folders = [tmp_path_factory.mktemp(name) for name in ("alone", "together")]
+    train_alone(pictures, folders[0])
+    train_together(pictures, folders[1])
+    return [torch.load(folder / "state.ckpt", weights_only=True) for folder in folders]
 
 
 @pytest.mark.parametrize("part", ["pair", "critics", "ema"])

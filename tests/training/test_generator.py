@@ -1,6 +1,5 @@
-"""The generator's training in this process: stops, resumes, refusals, and what its files hold."""
+"""The generator's training in this process: stops, resumes, and what its files hold."""
 
-import hashlib
 import json
 import sys
 from itertools import pairwise
@@ -15,7 +14,7 @@ from medfe.training import run as run_module
 from medfe.training.generator import build_samples
 from medfe.weightfiles import load_weights, save_weights
 
-from .conftest import metrics, same_run
+from .conftest import metrics, same_run, state_of, tree
 
 PLUG_IN = """
 import torch
@@ -66,15 +65,6 @@ def autoencoders(tmp_path_factory):
         metadata = {"kind": kind, "config": config.model_dump(mode="json")}
         save_weights(folder / f"{kind}.safetensors", build_autoencoder(config).state_dict(), metadata)
     return folder
-
-
-def state_of(out):
-    return torch.load(out / "state.ckpt", weights_only=True)
-
-
-def tree(folder):
-    """Hash of each file, to see that nothing was written."""
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -158,23 +148,6 @@ def test_a_run_killed_between_its_last_weights_and_state_is_finished_by_the_next
     same_run(tmp_path / "a", tmp_path / "b")
 
 
-@pytest.mark.parametrize(("options", "changes", "complaint"), [
-    (("--seed", "1"), {}, "seed 0 there, 1 asked for"),
-    ((), {"settings": ("target.weight=7",)}, "target.weight 4.0 there, 7.0 asked for"),
-    ((), {"arm": "none"}, "target.arm 'low_resolution' there, 'none' asked for"),
-    ((), {"steps": 4}, "max_steps 2 there, 4 asked for"),
-    (("--preset", "faces64"), {}, "preset 'tiny' there, 'faces64' asked for"),
-])  # fmt: skip
-def test_a_folder_with_other_settings_is_refused_and_left_alone(train, tmp_path, options, changes, complaint):
-    assert train(tmp_path, "--max-minutes", "0", steps=2)[0] == 0
-    before = tree(tmp_path)
-    code, message = train(tmp_path, *options, **{"steps": 2, **changes})
-    assert code == 2
-    assert f"{tmp_path}: holds a run with other settings" in message
-    assert complaint in message
-    assert tree(tmp_path) == before
-
-
 def test_what_changes_neither_data_nor_weights_may_differ(train, tmp_path):
     assert train(tmp_path, "--max-minutes", "0", steps=2)[0] == 0
     assert train(tmp_path, steps=2, settings=("workers=1", "save_every=1", "log_every=2"))[0] == 0
@@ -188,72 +161,6 @@ def test_a_dry_run_writes_nothing(train, pictures, tmp_path, monkeypatch):
         assert train(tmp_path / "run", "--dry-run", settings=(f"target.structure_image={structure}",))[0] == 0
     assert not list(tmp_path.iterdir())
     assert tree(pictures) == before
-
-
-@pytest.mark.parametrize("content", ["truncated", "empty", "text", "number", "other"])
-def test_a_damaged_state_is_named_and_kept(train, tmp_path, content):
-    assert train(tmp_path, "--max-minutes", "0", steps=2)[0] == 0
-    path = tmp_path / "state.ckpt"
-    if content in ("number", "other"):
-        torch.save({"number": torch.zeros(1), "other": {"step": 1}}[content], path)
-    else:
-        path.write_bytes({"truncated": path.read_bytes()[:-5000], "empty": b"", "text": b"no state"}[content])
-    before = tree(tmp_path)
-    code, message = train(tmp_path, steps=2)
-    assert code == 2
-    assert "state.ckpt: " in message or "the saved state does not fit" in message
-    assert tree(tmp_path) == before
-
-
-class Malicious:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return open, (str(self.marker), "w")
-
-
-def test_code_in_a_state_is_never_executed(train, tmp_path):
-    assert train(tmp_path / "run", "--max-minutes", "0", steps=2)[0] == 0
-    state = state_of(tmp_path / "run")
-    torch.save({**state, "more": Malicious(tmp_path / "executed")}, tmp_path / "run" / "state.ckpt")
-    code, message = train(tmp_path / "run", steps=2)
-    assert code == 2
-    assert "state.ckpt: damaged" in message
-    assert not (tmp_path / "executed").exists()
-
-
-def test_the_state_of_another_network_is_refused(train, tmp_path):
-    assert train(tmp_path / "a", "--max-minutes", "0", steps=2)[0] == 0
-    assert train(tmp_path / "b", "--max-minutes", "0", steps=2, settings=("generator.base_channels=3",))[0] == 0
-    (tmp_path / "a" / "state.ckpt").write_bytes((tmp_path / "b" / "state.ckpt").read_bytes())
-    code, message = train(tmp_path / "a", steps=2)
-    assert code == 2
-    assert f"{tmp_path / 'a'}: the saved state does not fit this run's networks" in message
-
-
-@pytest.mark.parametrize(("options", "changes", "complaint"), [
-    (("--preset", "huge"), {}, "unknown preset 'huge', expected one of: paper, faces128, faces64, tiny"),
-    ((), {"arm": "magic"}, "unknown arm 'magic', expected one of: low_resolution, autoencoder"),
-    ((), {"arm": "no_such:Class"}, "No module named 'no_such'"),
-    ((), {"arm": "autoencoder"}, "target.autoencoders is not set"),
-    (("--autoencoders", "nowhere"), {"arm": "autoencoder"}, "structure.safetensors: no such weight file"),
-    ((), {"arm": "block_dct", "settings": ("target.coefficients=9",)}, "expected at most the 8 feature channels"),
-    ((), {"settings": ("generator.image_size=100",)}, "generator.image_size: Input should be a multiple of 32"),
-    ((), {"settings": ("losses.unheard_of=1",)}, "losses.unheard_of"),
-    ((), {"settings": ("losses.backbone=vgg16", "losses.perceptual=1", "losses.backbone_weights=no.pth")}, "no.pth"),
-    (("--data", "nowhere"), {}, "nowhere"),
-    (("--accelerator", "cuda"), {}, "accelerator cuda, devices 1"),
-    (("--accelerator", "abacus"), {}, "accelerator abacus"),
-])  # fmt: skip
-def test_mistakes_are_named_in_one_line_and_nothing_is_written(train, tmp_path, options, changes, complaint):
-    if options == ("--accelerator", "cuda") and torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
-    code, message = train(tmp_path / "run", *options, **changes)
-    assert code == 2
-    assert message.startswith("medfe: error: ")
-    assert complaint in message
-    assert not (tmp_path / "run").exists()
 
 
 def test_two_arms_with_one_seed_see_the_same_photographs_and_masks(pictures):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset
 
 from medfe.errors import MedfeError
 from medfe.training.loop import (
@@ -100,6 +101,22 @@ def test_time_runs_out():
     assert StopRequest(0)
     assert not StopRequest(1)
     assert not StopRequest()
+
+
+class Missing(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise MedfeError("photographs: none of 3 images can be read")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_found_by_a_loading_process_is_told_in_its_own_words(workers):
+    loader = DataLoader(Missing(), num_workers=workers)
+    with pytest.raises(MedfeError) as error:
+        list(StopRequest().batches(loader))
+    assert str(error.value) == "photographs: none of 3 images can be read"
 
 
 def test_a_loader_that_fails_is_an_error_unless_it_was_told_to_end():

@@ -1,9 +1,13 @@
-"""The moving average against its definition."""
+"""The moving average against its definition, and what a run saves of 16-mixed precision."""
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
-from medfe.training.run import MovingAverage
+from medfe.config import RunConfig
+from medfe.training.checkpoint import load_state
+from medfe.training.run import MovingAverage, Run
 
 
 def module(value):
@@ -51,3 +55,21 @@ def test_the_average_shares_no_memory_with_the_weights():
     average = MovingAverage(layer, 0.9)
     layer.weight.data.fill_(3.0)
     assert average.state()["weight"] == 1
+
+
+def test_the_scale_of_the_gradients_in_half_precision_comes_back(tmp_path):
+    changes = {"losses": {"perceptual": 0}, "generator": {"base_channels": 2, "feature_channels": 8}}
+    config = RunConfig.create("tiny", "none", **changes)
+
+    def run():
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        plugin = MixedPrecision("16-mixed", "cpu", scaler)
+        return Run(config, Fabric(accelerator="cpu", devices=1, plugins=plugin)), scaler
+
+    first, scaler = run()
+    scaler.scale(torch.ones(()))
+    scaler.update(8.0)
+    first.save(tmp_path, 1)
+    second, scaler = run()
+    second.restore(load_state(tmp_path), tmp_path)
+    assert scaler.get_scale() == 8.0
