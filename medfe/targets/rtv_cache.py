@@ -86,7 +86,15 @@ class RtvCache:
         name = key.hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.npz"  # 256 folders: some file systems dislike large ones
 
-    def fill(self, paths: Sequence[Path], prepare: Callable[[Path], Photograph], workers: int | None = None) -> Report:
+    def fill(
+        self,
+        paths: Sequence[Path],
+        prepare: Callable[[Path], Photograph],
+        workers: int | None = None,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        quiet: bool = False,
+    ) -> Report:
         """Compute what is missing ahead of a training, on all cores, with a progress bar.
 
         Args:
@@ -94,9 +102,11 @@ class RtvCache:
             prepare: picklable; reads, crops and resizes a photograph exactly as the training will; a `MedfeError` that
                 it raises counts the file as unreadable.
             workers: processes; default: one for each core.
+            stop: asked between photographs, once a structure image has been made.
+            quiet: no progress bar.
         """
         work = functools.partial(_fill_one, cache=self, prepare=prepare)
-        return run_parallel(work, list(paths), label="Structure images", workers=workers)
+        return run_parallel(work, list(paths), label="Structure images", workers=workers, stop=stop, quiet=quiet)
 
 
 def _fill_one(path: Path, cache: RtvCache, prepare: Callable[[Path], Photograph]) -> bool:

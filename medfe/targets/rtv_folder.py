@@ -45,7 +45,7 @@ class Report:
     unreadable: dict[Path, str] = field(default_factory=dict)
     """Files that could not be read, with the reason."""
     interrupted: bool = False
-    """Ctrl-C came before the end; run again to go on."""
+    """Ctrl-C, or the end of the time there was, came before the end; run again to go on."""
 
     def __str__(self) -> str:
         lines = [f"{self.made} smoothed, {self.present} already there, {len(self.unreadable)} unreadable"]
@@ -115,17 +115,25 @@ class UnreadableError(Exception):
 
 
 def run_parallel(
-    work: Callable[[Item], bool], items: Sequence[Item], *, label: str, workers: int | None = None
+    work: Callable[[Item], bool],
+    items: Sequence[Item],
+    *,
+    label: str,
+    workers: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
 ) -> Report:
     """Call `work` for each item in processes of one thread each, with a progress bar on standard error.
 
-    Ctrl-C lets the items in work end, starts no other, and returns.
+    Ctrl-C, or `stop`, lets the items in work end, starts no other, and returns.
 
     Args:
         work: picklable; returns False for an item that was done already; raises `UnreadableError` to skip one.
         items: picklable.
         label: name beside the bar.
         workers: processes, 1 for this one; default: one for each core that this process may use.
+        stop: asked between items, once one has been done that was not done already, so that every call gets further.
+        quiet: no progress bar.
 
     Raises:
         MedfeError: raised by `work`, or a worker was killed.
@@ -140,7 +148,7 @@ def run_parallel(
     running: set[Future[bool]] = set()
     # A process gets `work` once: it may hold a whole data set, which takes longer to send than an item to be done.
     call = work if workers == 1 else _work
-    with _progress() as progress, _pool(workers, work) as pool:
+    with _progress(quiet) as progress, _pool(workers, work) as pool:
         bar = progress.add_task(label, total=len(items))
 
         def submit(count: int) -> None:
@@ -155,6 +163,8 @@ def run_parallel(
                     running.remove(future)
                     progress.advance(bar)
                     submit(1)
+                if running and report.made and stop():
+                    raise KeyboardInterrupt  # what follows is the same
         except KeyboardInterrupt:
             report.interrupted = True
             pool.shutdown(wait=True, cancel_futures=True)
@@ -209,6 +219,6 @@ class _Speed(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:.1f} images/s")
 
 
-def _progress() -> Progress:
+def _progress(quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=Console(stderr=True), disable=quiet)
