@@ -30,7 +30,7 @@ from demo.guard import Guard, is_loopback
 from demo.label_answers import Body, CorrectionBody, JoinBody, LabelServer, PracticeBody, VoteBody
 from demo.turnstile import Turnstile
 from medfe.errors import MedfeError
-from medfe.preference.database import database_url, reason
+from medfe.preference.database import database_url, disk_is_full, reason
 from medfe.preference.folder import load_study
 from medfe.preference.records import RefusedError, Why
 from medfe.preference.store import VoteStore
@@ -187,7 +187,7 @@ async def _answered(call: Callable[[], Awaitable[dict[str, Any]]]) -> Response:
         return _error(_STATUS[refused.why], str(refused), refused.why)
     except DBAPIError as error:
         _log.error("the database failed: %s", reason(error))
-        full = "full" in reason(error)
+        full = disk_is_full(error)
         why = "The study's disk is full" if full else "The study's database does not answer"
         return _error(507 if full else 503, f"Not saved. {why}; please try again later.", "database")
     except PoolTimeoutError:  # every connection is in use

@@ -35,7 +35,7 @@ class Create:
     trials: int = 40
     """Trials a rater, catch trials and repeats among them."""
     target_votes: int = 210
-    """Answers after which nobody new is let in and results are shown; see power."""
+    """Answers after which nobody new is let in and results are shown, shared by all pairs; power plans one pair."""
     catch_share: float = 0.1
     """Share of catch trials: the photograph itself against a visibly bad filling."""
     repeat_share: float = 0.1
@@ -43,7 +43,7 @@ class Create:
     practice: int = 4
     """Practice trials, with feedback."""
     max_catch_failures: float = 0.25
-    """Raters who fail more than this share of their catch trials are left out of the primary result."""
+    """Raters who fail more than this share of the catch trials they answered are left out of the primary result."""
     session_hours: float = 24.0
     """Hours from joining until a rater's open trials fall to others; half an hour for who has not answered at all."""
     title: str | None = None
@@ -95,9 +95,15 @@ class Create:
             f"take {raters} raters of {design.trials} trials ({design.main_trials} main, {design.catches} catch, "
             f"{design.repeats} repeated); python -m demo --study {self.out}"
         )
+        if len(study.pairs) > 1:
+            each = design.target_votes // len(study.pairs)
+            print(f"{len(study.pairs)} pairs share them, about {each} answers each; medfe study power plans one pair")
         if design.catches:
             allowed = math.floor(design.max_catch_failures * design.catches)
-            print(f"raters who fail more than {allowed} of their {design.catches} catch trials do not count")
+            print(
+                f"raters who fail more than {100 * design.max_catch_failures:g} % of the catch trials they answer do "
+                f"not count; who answers all {design.catches} may fail {allowed}"
+            )
         else:
             print("without catch trials nobody who answers at random is left out")
         if self.consent is None:

@@ -95,7 +95,7 @@ class Analysis:
         areas: Primary pair by mask area: `class`, `votes`, `share`, `low`, `high`, `p`, `p_holm`.
         left: Share of votes for the left picture among main votes without ties; without a side bias it holds 0.5.
         consistent: Share of repeated trials with the same answer; Wilson's interval.
-        by_chance: The share that answers independent of each other would give.
+        by_chance: The share that answers independent of each other would give, within pairs of methods.
         milliseconds: 10 %, 50 % and 90 % quantile of the time to an answer.
         zoomed: Share of answers for which the pictures were enlarged.
         phones: Share of answers from windows narrower than 700 CSS pixels.
@@ -229,15 +229,22 @@ def agreement(votes: pd.DataFrame) -> float | None:
 
 
 def self_consistency(votes: pd.DataFrame, level: float = 0.95) -> tuple[Interval | None, float]:
-    """Return the share of repeated trials with the first answer's winner, and the share that chance would give."""
+    """Return the share of repeated trials with the first answer's winner, and the share that chance would give.
+
+    Chance is that of two answers about the same pair of methods that know nothing of each other.
+    """
     again = votes[votes["kind"] == "repeat"].astype({"repeats": "int64"})
     first = votes.loc[votes["kind"] == "main", ["rater", "position", "winner"]]
     both = again.merge(first, left_on=["rater", "repeats"], right_on=["rater", "position"], suffixes=("", "_first"))
     if both.empty:
         return None, math.nan
-    shares = [both[name].value_counts(normalize=True) for name in ("winner", "winner_first")]
-    chance = float((shares[0] * shares[1]).fillna(0).sum())
-    return naive(int((both["winner"] == both["winner_first"]).sum()), len(both), "wilson", level), chance
+    pair = pd.Series([frozenset(sides) for sides in zip(both["left"], both["right"], strict=True)], both.index)
+    alike = [
+        (rows["winner"].value_counts() * rows["winner_first"].value_counts()).sum() / len(rows)
+        for _, rows in both.groupby(pair, sort=False)
+    ]
+    interval = naive(int((both["winner"] == both["winner_first"]).sum()), len(both), "wilson", level)
+    return interval, float(sum(alike)) / len(both)
 
 
 def by_area(votes: pd.DataFrame, first: str, second: str, level: float = 0.95) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import sparse, stats
 
 from medfe.errors import MedfeError
 from medfe.evaluation.statistics import Interval
@@ -52,17 +52,17 @@ def two_way_variance(influence: Array, raters: Labels, images: Labels, counted: 
         counted: (S, N) whether a vote enters an estimate.
 
     Returns:
-        (S,) variances; where rater + image - cell is not positive, the larger of rater and image.
+        (S,) variances; where rater + image - cell is not positive, the largest of the three.
     """
     cells = np.unique(raters * (int(images.max()) + 1) + images, return_inverse=True)[1]
     by_rater, by_image, by_cell = (_one_way(influence, labels, counted) for labels in (raters, images, cells))
     variance = by_rater + by_image - by_cell
-    return np.where(variance > 0, variance, np.maximum(by_rater, by_image))
+    return np.where(variance > 0, variance, np.maximum(np.maximum(by_rater, by_image), by_cell))
 
 
 def _one_way(influence: Array, labels: Labels, counted: npt.NDArray[np.bool_]) -> Array:
-    members = np.zeros((len(labels), int(labels.max()) + 1))  # N×G
-    members[np.arange(len(labels)), labels] = 1
+    # N×G, one 1 a row; G may be as large as N.
+    members = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)))
     groups = (counted.astype(np.float64) @ members > 0).sum(axis=1)
     factor = np.divide(groups, groups - 1, out=np.full(len(groups), np.inf), where=groups > 1)
     sums: Array = ((influence @ members) ** 2).sum(axis=1)  # S×G → S

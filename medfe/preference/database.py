@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -80,9 +81,44 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def check_empty(url: URL) -> None:
+    """Refuse a database that holds a study; a file of SQLite that is not there is not made.
+
+    Raises:
+        MedfeError: if it does, or cannot be reached.
+    """
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return
+    engine = connect(url)
+    try:
+        with engine.connect() as connection:
+            expect_empty(connection)
+    except DBAPIError as error:
+        raise MedfeError(f"{url.render_as_string(hide_password=True)}: cannot be used ({reason(error)})") from None
+    finally:
+        engine.dispose()
+
+
+def expect_empty(connection: Connection) -> None:
+    """Refuse a database that holds a study.
+
+    Raises:
+        MedfeError: if it does.
+    """
+    if has_tables(connection):
+        where = connection.engine.url.render_as_string(hide_password=True)
+        raise MedfeError(f"{where}: holds a study already, expected an empty database")
+
+
 def has_tables(connection: Connection) -> bool:
     """Whether a database holds a study."""
     return inspect(connection).has_table("study")
+
+
+def disk_is_full(error: DBAPIError) -> bool:
+    """Whether a database failed because its disk is full, in whichever language it says so."""
+    sqlite, postgresql = (getattr(error.orig, name, None) for name in ("sqlite_errorcode", "sqlstate"))
+    return sqlite == sqlite3.SQLITE_FULL or postgresql == "53100"
 
 
 def reason(error: DBAPIError) -> str:

@@ -42,8 +42,8 @@ QUESTIONS: dict[QuestionName, Question] = {
 CONSENT = (
     "Taking part is voluntary, and you can stop at any time without giving a reason.\n\n"
     "Stored are, under a random number: your answers, when you gave them and how long each took, whether you enlarged "
-    "the pictures, and the size of your browser's window. Neither your name nor your network address is stored. A key "
-    "stays in this browser, so that you can pause and go on.\n\n"
+    "the pictures, the size of your browser's window, and how fine its screen is. Neither your name nor your network "
+    "address is stored. A key stays in this browser, so that you can pause and go on.\n\n"
     "If you withdraw, which you can do in this browser for as long as this page is served, your answers are deleted; "
     "what has been published by then cannot be called back.\n\n"
     "The answers are analysed together and may be published, with nothing in them that points to you."
@@ -77,9 +77,13 @@ class Design(Settings):
     practice: int = Field(4, ge=0)
     """Practice trials before the first, with feedback; their answers are not stored."""
     target_votes: int = Field(210, ge=1)
-    """Answers after which nobody new is let in and results are shown; catch trials and repeats do not count."""
+    """Answers after which nobody new is let in and results are shown; catch trials and repeats do not count.
+
+    All pairs of methods share them: of three methods each pair gets a third. `medfe study power` plans one pair.
+    """
     max_catch_failures: float = Field(0.25, ge=0, lt=1)
-    """Exclusion rule: raters who fail more than this share of their catch trials are left out of the primary result."""
+    """Exclusion rule: raters who fail more than this share of the catch trials they answered are left out of the
+    primary result."""
     session_hours: float = Field(24.0, gt=0)
     """Time from joining until a rater's open trials expire and fall to others; half an hour without any answer."""
     seed: int = Field(0, ge=0)

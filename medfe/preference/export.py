@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 from sqlalchemy import URL, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables
-from medfe.preference.database import connect, reading, writing
+from medfe.preference.database import connect, reading, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.folder import write_durably
 from medfe.preference.store import VoteStore
@@ -136,7 +137,7 @@ def backup(store: VoteStore, out: Path) -> int:
         Number of votes.
 
     Raises:
-        MedfeError: if the file exists, or cannot be written.
+        MedfeError: if the file exists or cannot be written, the disk is full, or the database fails.
     """
     if out.exists():
         raise MedfeError(f"{out}: exists already, expected the name of a new file")
@@ -152,6 +153,8 @@ def backup(store: VoteStore, out: Path) -> int:
                 partial.with_name(partial.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         raise MedfeError(f"{out}: cannot be written ({error.strerror or error})") from None
+    except DBAPIError as error:
+        raise MedfeError(f"{out}: the votes cannot be copied ({reason(error)})") from None
     return count
 
 

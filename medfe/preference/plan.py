@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 Kind = Literal["main", "catch", "repeat"]
 _POOL = 200  # equally good pictures that are looked at for a choice
-_GAP = 3  # trials between the first showing of a pair and its repetition, at least
+_GAP = 3  # a repetition comes at the earliest before the third main trial after the first, if so many follow
 
 Counts = npt.NDArray[np.int64]
 

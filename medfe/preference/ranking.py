@@ -10,12 +10,12 @@ import pandas as pd
 from medfe.preference.export import TIE
 
 PRIOR = 0.01
-"""Regularisation of the fit, in fictitious votes each way: keeps a method that never wins at a finite place."""
+"""`alpha` of choix's fit, the rate of every ordered pair before any vote: keeps who never wins at a finite place."""
 
 
 def bradley_terry(
     votes: pd.DataFrame, methods: list[str], *, level: float = 0.95, resamples: int = 500, seed: int = 0
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
     """Fit strengths to votes without ties; intervals by a bootstrap that draws whole raters.
 
     Args:
@@ -27,8 +27,11 @@ def bradley_terry(
 
     Returns:
         One row a method, strongest first: `method`, `strength` (log-odds against the average method), `low`, `high`.
+        None with fewer than two raters who decided anything, which leaves nothing to generalise from.
     """
     decided = votes[votes["winner"] != TIE]
+    if decided["rater"].nunique() < 2:
+        return None
     place = {name: index for index, name in enumerate(methods)}
     winner = decided["winner"].map(place).to_numpy()
     loser = decided["left"].map(place).to_numpy() + decided["right"].map(place).to_numpy() - winner

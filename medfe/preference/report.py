@@ -163,8 +163,8 @@ def _raters(analysis: Analysis, participation: Participation) -> str:
         f"nothing, and {participation.withdrawn} withdrew, whose answers were deleted. That leaves "
         f"{_count(analysis.raters, 'rater')}, {analysis.finished} of them with all {design.trials} trials answered; "
         f"{len(analysis.excluded)} excluded by the rule fixed beforehand: more than "
-        f"{100 * design.max_catch_failures:g} % of the catch trials failed. In a catch trial the photograph itself "
-        f"stands against a bad filling; any answer but the photograph fails.{kept}</p>",
+        f"{100 * design.max_catch_failures:g} % of their answers to catch trials failed. In a catch trial the "
+        f"photograph itself stands against a bad filling; any answer but the photograph fails.{kept}</p>",
         "<details><summary>Catch trials by rater</summary>",
         table(["rater", "catch trials", "failed", ""], rows, words=(0, 3)), "</details>",
     ])  # fmt: skip

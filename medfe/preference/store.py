@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import queries, tables, tokens
-from medfe.preference.database import connect, has_tables, reason, writing
+from medfe.preference.database import connect, expect_empty, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.inserts import insert_once, insert_trials
 from medfe.preference.plan import plan_session
@@ -81,8 +81,7 @@ class VoteStore:
         engine = connect(url)
         try:
             with writing(engine) as connection:
-                if has_tables(connection):
-                    raise MedfeError(f"{where}: holds a study already, expected an empty database")
+                expect_empty(connection)
                 tables.metadata.create_all(connection)
                 row = {"id": 1, "schema_version": SCHEMA_VERSION, "digest": study.digest}
                 connection.execute(insert(tables.study).values(**row, secret=secrets.token_hex(32)))

@@ -23,7 +23,7 @@ from medfe.evaluation.methods import Method, load_method, load_methods
 from medfe.evaluation.protocol import batches, choose_size
 from medfe.evaluation.provenance import shown, source
 from medfe.evaluation.testset import TestSet
-from medfe.preference.database import database_url
+from medfe.preference.database import check_empty, database_url
 from medfe.preference.definition import Design, Item, Study, StudyMethod
 from medfe.preference.folder import STUDY_FILE, check_new, save_picture, save_study
 from medfe.preference.store import VoteStore
@@ -63,7 +63,7 @@ class Pictures:
 
 
 def create_study(pictures: Pictures, design: Design, out: Path, database: str | None = None) -> Study:
-    """Make a study's folder and database; the definition is written last, when all it names is on disk.
+    """Make a study's folder and database: the pictures, the definition, which names them, and then the database.
 
     Args:
         pictures: Where the pictures come from.
@@ -72,10 +72,12 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
         database: URL of the votes' database; default: SQLite in the folder.
 
     Raises:
-        MedfeError: bad settings, too few photographs, a method that fails, a full disk, or a study that exists.
+        MedfeError: bad settings, too few photographs, a method that fails, a full disk, or a folder or database that
+            holds a study; a definition without a database is taken back.
     """
     check_new(out)
     url = database_url(out, database)
+    check_empty(url)
     if design.main_trials > pictures.n:
         raise MedfeError(
             f"n: found {pictures.n} pictures, expected at least {design.main_trials}, the main trials of a rater, so "

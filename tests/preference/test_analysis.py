@@ -132,6 +132,18 @@ def test_self_consistency_compares_winners_not_sides():
     assert math.isnan(undefined)
 
 
+def test_chance_is_reckoned_within_pairs_of_methods():
+    rows = []
+    for rater, (one, other) in enumerate([("a", "b"), ("a", "c"), ("b", "c")]):
+        winners = [one, one, other, other]
+        rows += [row(rater, n, winner, one, other) for n, winner in enumerate(winners)]
+        rows += [
+            row(rater, 4 + n, winner, other, one, "repeat", repeats=n) for n, winner in enumerate(np.roll(winners, 1))
+        ]
+    found, chance = self_consistency(pd.DataFrame(rows).astype({"repeats": "Int64"}))
+    assert (found.estimate, chance) == (0.5, pytest.approx(0.5))
+
+
 def test_agreement_is_one_where_all_agree_and_about_zero_by_chance():
     rng = np.random.default_rng(0)
     item_value = rng.choice([0.0, 0.5, 1.0], 40)
@@ -221,6 +233,12 @@ def test_strengths_of_three_methods_are_choix_s_and_their_order_that_of_the_wins
     assert table["strength"].to_numpy() == pytest.approx(choix.ilsr_pairwise(3, data, alpha=0.01), abs=1e-6)
     assert (table["low"] < table["strength"]).all()
     assert (table["strength"] < table["high"]).all()
+
+
+def test_without_two_raters_who_decided_something_there_is_no_ranking():
+    votes = pd.DataFrame([row(0, 0, "a", "a", "b"), row(0, 1, "c", "a", "c"), row(1, 0, TIE, "b", "c")])
+    for rows in (votes, votes[votes["winner"] == TIE], votes[:0]):
+        assert bradley_terry(rows, ["a", "b", "c"]) is None
 
 
 def test_the_report_says_what_was_peeked_and_names_every_part():

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -27,8 +29,9 @@ def oracle(y, x, rater, image):
         return factor * fit.cov_params()[-1, -1]
 
     by_rater, by_image = variance(rater), variance(image)
-    both = by_rater + by_image - variance(rater * 1000 + image)
-    return np.sqrt(both if both > 0 else max(by_rater, by_image))
+    by_cell = variance(rater * 1000 + image)
+    both = by_rater + by_image - by_cell
+    return np.sqrt(both if both > 0 else max(by_rater, by_image, by_cell))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,6 +55,23 @@ def test_a_repeated_cell_counts_as_one_cluster_of_its_own():
     y, rater, image = votes(1)
     y, rater, image = (np.concatenate([part, part[:10]]) for part in (y, rater, image))
     assert clustered_mean(y, rater, image).error == pytest.approx(oracle(y, np.ones((len(y), 1)), rater, image))
+
+
+def test_votes_that_cancel_in_every_rater_and_image_still_have_an_error():
+    rater, image = (part.ravel() for part in np.meshgrid(np.arange(6), np.arange(8), indexing="ij"))
+    y = ((rater + image) % 2).astype(float)
+    found = clustered_mean(y, rater, image)
+    assert found.error == pytest.approx(oracle(y, np.ones((len(y), 1)), rater, image))
+    assert found.error == pytest.approx(np.sqrt(0.25 / 47))
+
+
+def test_memory_grows_with_the_votes_and_not_with_their_square():
+    y = np.arange(6000) % 3 / 2
+    tracemalloc.start()
+    clustered_mean(y, np.arange(6000), np.arange(6000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000 * len(y)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import event, text, update
+from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables, tokens
-from medfe.preference.database import connect, database_url, writing
+from medfe.preference.database import check_empty, connect, database_url, disk_is_full, writing
 from medfe.preference.store import VoteStore
 
 from .conftest import answer, count, rows
@@ -30,8 +31,11 @@ def test_a_database_of_another_study_and_an_empty_one_are_refused(new_store, new
         VoteStore.open(store.engine.url, other)
     with pytest.raises(MedfeError, match="holds a study already"):
         VoteStore.create(store.engine.url, other)
+    with pytest.raises(MedfeError, match="holds a study already"):
+        check_empty(store.engine.url)
     empty = new_database()
     connect(empty).connect().close()  # makes the file
+    check_empty(empty)
     with pytest.raises(MedfeError, match="found no study"):
         VoteStore.open(empty, other)
 
@@ -75,32 +79,10 @@ def test_sqlite_flushes_every_commit_and_checks_foreign_keys(sqlite_store):
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 20_000}
 
 
-def test_a_vote_on_a_full_disk_fails_and_is_not_kept(sqlite_store):
-    token = sqlite_store.join("1")
-    url, study = sqlite_store.engine.url, sqlite_store.study
-    sqlite_store.close()
-    full = connect(url)
-
-    @event.listens_for(full, "connect")
-    def _forbid_growth(connection, _record):
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages}").close()
-
-    store, saved = VoteStore(full, study), []
-
-    def vote_on(token):
-        while len(saved) < 1000:
-            answer_next = store.next_trial(token)
-            if answer_next is None:
-                token = store.join("1")
-                continue
-            store.vote(token, answer_next.name, kept := answer())
-            saved.append(kept.request)
-
-    with pytest.raises(DBAPIError, match="full"):
-        vote_on(token)
-    assert [row.request for row in rows(store, tables.votes)] == saved
-    store.close()
+def test_a_full_disk_is_known_by_its_number_whatever_the_words():
+    refused = psycopg.errors.DiskFull("no se pudo extender el archivo")
+    assert disk_is_full(DBAPIError("INSERT", {}, refused))
+    assert not disk_is_full(DBAPIError("INSERT", {}, psycopg.errors.TooManyConnections("the table of clients is full")))
 
 
 def test_only_its_owner_reads_the_database(sqlite_store):
@@ -110,6 +92,7 @@ def test_only_its_owner_reads_the_database(sqlite_store):
 
 def test_a_missing_database_is_not_made(make_study, tmp_path):
     _, study = make_study()
+    check_empty(database_url(tmp_path, None))
     with pytest.raises(MedfeError, match="no such file"):
         VoteStore.open(database_url(tmp_path, None), study)
     assert not (tmp_path / "votes.sqlite").exists()
@@ -123,8 +106,9 @@ def test_the_url_of_an_unknown_database_is_refused_without_its_password(tmp_path
 
 
 def test_a_server_that_does_not_answer_is_told_without_its_password(make_study, tmp_path):
-    _, study = make_study()
-    with pytest.raises(MedfeError, match="cannot be") as error:
-        VoteStore.create(database_url(tmp_path, "postgresql://ann:secret@127.0.0.1:1/none"), study)
-    assert "secret" not in str(error.value)
-    assert "\n" not in str(error.value)
+    url = database_url(tmp_path, "postgresql://ann:secret@127.0.0.1:1/none")
+    for use in (check_empty, lambda url: VoteStore.create(url, make_study()[1])):
+        with pytest.raises(MedfeError, match="cannot be") as error:
+            use(url)
+        assert "secret" not in str(error.value)
+        assert "\n" not in str(error.value)

@@ -6,11 +6,11 @@ import threading
 
 import pandas as pd
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from medfe.errors import MedfeError
-from medfe.preference import tables, tokens
-from medfe.preference.database import database_url
+from medfe.preference import export, tables, tokens
+from medfe.preference.database import connect, database_url
 from medfe.preference.export import BAD, ORIGINAL, backup, check_target, export_votes, vote_table
 from medfe.preference.records import Answer
 from medfe.preference.store import VoteStore
@@ -102,6 +102,22 @@ def test_a_backup_holds_every_row_and_can_take_the_database_s_place(new_store, t
     copy.close()
     with pytest.raises(MedfeError, match="exists already"):
         backup(store, tmp_path / "b" / "copy.sqlite")
+
+
+def test_a_backup_onto_a_full_disk_is_told_and_leaves_no_file(new_store, tmp_path, monkeypatch):
+    store = new_store()
+    answer_all(store)
+
+    def connect_to_full_disk(url):
+        engine = connect(url)
+        event.listen(engine, "connect", lambda new, _: new.execute("PRAGMA max_page_count = 4").close())
+        return engine
+
+    monkeypatch.setattr(export, "connect", connect_to_full_disk)
+    with pytest.raises(MedfeError, match=r"copy.sqlite: .*disk is full") as error:
+        backup(store, tmp_path / "b" / "copy.sqlite")
+    assert "\n" not in str(error.value)
+    assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_a_backup_while_votes_come_in_is_one_state_of_the_study(new_store, tmp_path):

@@ -140,6 +140,14 @@ def test_a_database_that_cannot_be_used_leaves_no_half_study(photographs_dir, tm
     create_study(pictures, design, tmp_path / "study")
 
 
+def test_a_database_in_use_is_found_before_a_hole_is_filled(made, tmp_path):
+    folder, study = made
+    pictures = Pictures(METHODS, tmp_path / "absent", "center", 12, 64)
+    with pytest.raises(MedfeError, match="holds a study already, expected an empty database"):
+        create_study(pictures, study.design, tmp_path / "study", f"sqlite:///{folder / 'votes.sqlite'}")
+    assert not (tmp_path / "study").exists()
+
+
 def test_fillings_that_are_hardly_bad_catch_nobody(tmp_path):
     for number in range(12):
         Image.new("RGB", (64, 64), (100 + number, 100, 100)).save(tmp_path / f"{number}.png")
