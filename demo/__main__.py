@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -77,15 +78,19 @@ class Demo:
 
         contenders, library = load_contenders(self.models, self.device, self.shipped), Library(self.images)
         # Uploads and results lie in a new folder that only this user can read; the app serves files from nowhere else.
-        with tempfile.TemporaryDirectory(prefix="medfe-demo-", ignore_cleanup_errors=True) as cache:
-            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
-            from demo.app import Server, build_app, serve  # noqa: PLC0415
-            from demo.reports import FOLDER  # noqa: PLC0415
+        with contextlib.ExitStack() as stack:
+            try:
+                folder = tempfile.TemporaryDirectory(prefix="medfe-demo-", ignore_cleanup_errors=True)
+                cache = stack.enter_context(folder)
+                os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
+                from demo.app import Server, build_app, serve  # noqa: PLC0415
+                from demo.reports import FOLDER  # noqa: PLC0415
 
-            app = build_app(contenders, library, Path(cache), self.results or FOLDER, 60 * self.keep_minutes)
-            server = Server(self.host, self.port, users, self.max_upload_mb)
-            serve(app, server)
+                app = build_app(contenders, library, Path(cache), self.results or FOLDER, 60 * self.keep_minutes)
+            except OSError as error:
+                raise MedfeError(f"temporary folder: cannot be written ({error}); TMPDIR can name another") from None
+            serve(app, Server(self.host, self.port, users, self.max_upload_mb))
 
     def _serve_study(self, folder: Path) -> None:
         if self.auth_file is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import escape
 
 import gradio as gr
 
@@ -119,5 +118,5 @@ def models_table(contenders: list[Contender]) -> str:
         parameters = sum(parameter.numel() for parameter in inpainter.generator.parameters())
         grid = f"{config.feature_channels}×{config.grid_size}×{config.grid_size}"
         size = f"{config.image_size}×{config.image_size}"
-        rows.append([escape(title), inpainter.arm or "–", size, grid, f"{parameters / 1e6:.1f} M"])
+        rows.append([title, inpainter.arm or "–", size, grid, f"{parameters / 1e6:.1f} M"])
     return table(["model", "arm", "pixels", "each feature", "parameters"], rows, words=(0, 1))

@@ -1,5 +1,6 @@
-"""How many may join a study from one network address; a script in a loop would take all its places.
+"""How many may join a study from one network address.
 
+That slows a script down and no more: a small study can still be filled from one address, whoever serves it.
 Addresses are held in memory while they are counted, at most half an hour, and never written.
 """
 

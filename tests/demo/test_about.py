@@ -40,6 +40,11 @@ def test_models_are_listed_with_their_sizes(contenders):
     assert cells == ["MEDFE", "–", "64×64", "32×8×8", f"{parameters / 1e6:.1f} M"]
 
 
+def test_a_model_s_name_is_shown_as_it_was_given(contenders):
+    named = contenders[0]._replace(title="R&D <new>")
+    assert "R&amp;D &lt;new&gt;" in models_table([named])
+
+
 CARD = """# Weights
 
 ## Errors by age and sex

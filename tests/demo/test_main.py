@@ -1,3 +1,6 @@
+import errno
+import signal
+
 import pytest
 
 from demo.__main__ import main, read_users
@@ -26,6 +29,24 @@ def test_a_wrong_setting_is_told_in_one_line_with_exit_code_2(capsys, arguments,
     assert message.startswith("medfe: error: ")
     assert message.count("\n") == 1
     assert named in message
+
+
+@pytest.mark.parametrize("function", ["tempfile.TemporaryDirectory", "demo.app.build_app"])
+def test_a_full_temporary_folder_is_told_in_one_line(capsys, monkeypatch, function):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("demo.models.load_contenders", lambda *_: [])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(function, fail)
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    message = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message.count("\n") == 1
+    assert "temporary folder: cannot be written" in message
 
 
 def test_users_are_read_from_lines_of_name_and_password(tmp_path):
