@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# More than two cores have to do: tests wait for browsers, processes and disks.
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 
 .DELETE_ON_ERROR:
@@ -12,10 +14,10 @@ demo: .venv/.demo
 	$(BIN)/python -m demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(BESIDE)
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m slow --timeout 3600 $(BESIDE)
 
 # Runs every notebook and keeps what it printed: the committed outputs are made this way.
 notebooks: .venv/.dev

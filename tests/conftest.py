@@ -20,6 +20,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_SLOW_FOLDERS = {"e2e", "notebooks", "experiments", "training", "benchmark"}
+
 
 class NetworkBlockedError(RuntimeError):
     """A test reached for the network. No OSError, which code under test may handle as a failed download."""
@@ -59,7 +61,11 @@ def _no_network():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests."""
+    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests; slow folders first.
+
+    Files are shared out in this order, and one that waits for browsers or processes must not be the last to begin.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS)
     for item in items:
         if "chromium" in item.fixturenames:
             item.add_marker("browser")
