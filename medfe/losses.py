@@ -1,5 +1,6 @@
 """Loss terms: pure functions of tensors, and their weighted sum. No network, no optimizer."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -55,8 +56,8 @@ def perceptual_loss(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 def gram(features: Tensor) -> Tensor:
     """Return the Gram matrices, N×C×C, of features N×C×H×W, divided by C·H·W (Gatys et al. 2016)."""
-    flat = features.flatten(2)  # (N, C, HW)
-    return flat @ flat.transpose(1, 2) / features[0].numel()
+    flat = features.flatten(2) / math.sqrt(features[0].numel())  # (N, C, HW); divided first: float16 holds no sum of HW
+    return flat @ flat.transpose(1, 2)
 
 
 def style_loss(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

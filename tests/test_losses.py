@@ -93,6 +93,12 @@ def test_gram_is_the_matrix_of_products_of_channels_divided_by_their_size():
     torch.testing.assert_close(gram(torch.ones(1, 3, 4, 4)), torch.full((1, 3, 3), 1 / 3))
 
 
+def test_gram_of_large_features_stays_finite_in_half_precision():
+    x = torch.full((1, 4, 64, 64), 200.0)  # the sum of products over the places is 1.6e8, float16 ends at 65504
+    with torch.autocast("cpu", dtype=torch.float16):
+        torch.testing.assert_close(gram(x.half()).float(), torch.full((1, 4, 4), 1e4), rtol=0.01, atol=0)
+
+
 def test_style_loss_does_not_see_where_something_is():
     x = random(1, 3, 4, 4)
     moved = x.flatten(2)[..., torch.randperm(16)].reshape(x.shape)
