@@ -1,4 +1,4 @@
-"""Two processes on a CPU compute what one process computes on the joint batch."""
+"""Two processes on a CPU compute what one process computes on the joint batch, and share the structure images."""
 
 import os
 import subprocess
@@ -29,17 +29,19 @@ def arguments(pictures, out, devices):
         "train", "--preset", "tiny", "--arm", "low_resolution", "--accelerator", "cpu",
         "--data", str(pictures), "--out", str(out), "--max-steps", str(STEPS), "--devices", str(devices),
         "--strategy", "ddp" if devices > 1 else "auto",
-        "--set", "precision=64-true", "workers=0", 'target.structure_image="image"',
+        "--set", "precision=64-true", "workers=0", "target.rtv.iterations=1", f"data.cache={out / 'cache'}",
     ]  # fmt: skip
 
 
 def train_alone(pictures, out):
     """Train in this process, whose default type float64 precision would leave changed."""
     before = torch.get_default_dtype()
-    try:
-        cli.main(arguments(pictures, out, 1))
-    finally:
-        torch.set_default_dtype(before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medfe.training.generator.available_cores", lambda: 1)  # structure images, too
+        try:
+            cli.main(arguments(pictures, out, 1))
+        finally:
+            torch.set_default_dtype(before)
 
 
 def train_together(pictures, out):
