@@ -15,7 +15,7 @@ import pandas as pd
 
 from medfe import cli
 
-from .servers import free_port
+from ..ports import free_port
 
 PATIENCE = 120_000  # milliseconds, on a loaded machine
 

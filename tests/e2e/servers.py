@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,11 +16,7 @@ from medfe.config import GeneratorConfig
 from medfe.models.generator import build_generator
 from medfe.weightfiles import save_weights
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from ..ports import free_port
 
 
 class Served(NamedTuple):

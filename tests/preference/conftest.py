@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,8 @@ from medfe.preference.definition import Design, Item, Study, StudyMethod
 from medfe.preference.folder import save_picture, save_study
 from medfe.preference.records import Answer, RefusedError
 from medfe.preference.store import VoteStore
+
+from ..ports import free_port
 
 
 class Clock:
@@ -69,30 +70,43 @@ def picture(seed, size=16):
     return buffer.getvalue()
 
 
-@pytest.fixture
-def make_study(tmp_path, monkeypatch):
-    """Return a function that writes a study of noise pictures and returns its folder and definition."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # forty pictures a study
+def write_study(place, items=12, methods=2, pictures=True, **design):
+    """Write a study of noise pictures and return its definition.
 
-    def make(items=12, methods=2, folder="study", **design):
-        design = Design(**{"trials": 8, "catch_share": 0.125, "repeat_share": 0.125, "practice": 1, **design})
-        place, seeds = tmp_path / folder, itertools.count()
+    A store of votes reads no picture: `pictures=False` writes none, and no definition either.
+    """
+    design = Design(**{"trials": 8, "catch_share": 0.125, "repeat_share": 0.125, "practice": 1, **design})
+    seeds = itertools.count()
 
-        def item(name, fills):
-            digests = [save_picture(place, picture(next(seeds))) for _ in range(1 + fills)]
-            area = 0.05 + 0.1 * (next(seeds) % 4)
-            return Item(photograph=name, mask_area=area, area_bin=None, original=digests[0], fills=tuple(digests[1:]))
+    def save(seed):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: None)  # forty pictures a study
+            return save_picture(place, picture(seed)) if pictures else f"{seed:064x}"
 
-        study = Study(
-            design=design,
-            methods=tuple(StudyMethod(name=f"method{n}", source=f"run{n}", digest=f"d{n}") for n in range(methods)),
-            items=tuple(item(f"{n}.jpg", methods) for n in range(items)),
-            catches=tuple(item(f"catch{n}.jpg", 1) for n in range(design.catches)),
-            practice=tuple(item(f"practice{n}.jpg", 1) for n in range(design.practice)),
-            image_size=16, masks="irregular", data="photographs", created="2026-01-01T00:00:00+00:00",
-        )  # fmt: skip
+    def item(name, fills):
+        original, *others = (save(next(seeds)) for _ in range(1 + fills))
+        area = 0.05 + 0.1 * (next(seeds) % 4)
+        return Item(photograph=name, mask_area=area, area_bin=None, original=original, fills=tuple(others))
+
+    study = Study(
+        design=design,
+        methods=tuple(StudyMethod(name=f"method{n}", source=f"run{n}", digest=f"d{n}") for n in range(methods)),
+        items=tuple(item(f"{n}.jpg", methods) for n in range(items)),
+        catches=tuple(item(f"catch{n}.jpg", 1) for n in range(design.catches)),
+        practice=tuple(item(f"practice{n}.jpg", 1) for n in range(design.practice)),
+        image_size=16, masks="irregular", data="photographs", created="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    if pictures:
         save_study(place, study)
-        return place, study
+    return study
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """Return a function that writes a study and returns its folder and definition; see `write_study`."""
+
+    def make(folder="study", **settings):
+        return tmp_path / folder, write_study(tmp_path / folder, **settings)
 
     return make
 
@@ -112,7 +126,7 @@ def new_store(new_database, make_study):
     opened = []
 
     def make(clock=None, **design):
-        _, study = make_study(folder=uuid.uuid4().hex, **design)
+        _, study = make_study(pictures=False, **design)
         store = VoteStore.create(new_database(), study)
         store.clock = clock or store.clock
         opened.append(store)
@@ -173,12 +187,6 @@ class PostgresqlServer:
     def stop(self):
         self.process.send_signal(signal.SIGINT)  # ends open connections
         self.process.wait(30)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

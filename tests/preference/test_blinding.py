@@ -1,7 +1,6 @@
 """A real server and real methods: no byte before an answer, no side, no order and no time tells them apart."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -28,6 +27,8 @@ from medfe.preference.store import VoteStore
 from medfe.preference.study import Pictures, create_study
 from medfe.weightfiles import save_weights
 
+from ..ports import free_port
+
 TRIALS, RATERS = 40, 10
 
 
@@ -51,13 +52,10 @@ def study(tmp_path_factory):
     return folder / "study", create_study(pictures, design, folder / "study")
 
 
-@contextlib.contextmanager
-def serving(folder):
-    """Run `python -m demo --study` and yield where it listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "demo", "--study", str(folder), "--port", str(port)]
+@pytest.fixture(scope="module")
+def address(study):
+    """Where `python -m demo --study` listens."""
+    command = [sys.executable, "-m", "demo", "--study", str(study[0]), "--port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         line = next((line for line in iter(process.stdout.readline, "") if "http://" in line), None)
@@ -125,21 +123,20 @@ def secrets_of(folder, definition):
     return {text for text in texts if len(text) >= 5}
 
 
-def test_no_byte_before_the_answer_names_a_method(study):
+def test_no_byte_before_the_answer_names_a_method(study, address):
     folder, definition = study
-    with serving(folder) as address:
-        wire = Wire(address)
-        for path in ("/", "/label.css", "/label.js", "/favicon.ico", "/api/study", "/api/progress", "/api/next"):
-            wire.ask(path)
-        wire.join()
-        for number in range(2):
-            wire.ask(f"/api/practice/{number}")
-            wire.ask(f"/api/practice/{number}", {"choice": "left"})
-        wire.ask("/api/progress")
-        for _ in range(3):
-            wire.next()
-        wire.ask("/api/vote", {"trial": "none"})
-        wire.ask("/api/last")
+    wire = Wire(address)
+    for path in ("/", "/label.css", "/label.js", "/favicon.ico", "/api/study", "/api/progress", "/api/next"):
+        wire.ask(path)
+    wire.join()
+    for number in range(2):
+        wire.ask(f"/api/practice/{number}")
+        wire.ask(f"/api/practice/{number}", {"choice": "left"})
+    wire.ask("/api/progress")
+    for _ in range(3):
+        wire.next()
+    wire.ask("/api/vote", {"trial": "none"})
+    wire.ask("/api/last")
     sent = b"\n".join(wire.received)
     pictures = [base64.b64decode(data) for data in re.findall(rb"base64,([\w+/=]+)", sent)]
     assert len(pictures) == 3 * 5
@@ -155,17 +152,16 @@ def test_no_byte_before_the_answer_names_a_method(study):
     assert b"portrait" not in everything
 
 
-def test_over_400_trials_no_side_order_or_time_tells_the_methods_apart(study):
+def test_over_400_trials_no_side_order_or_time_tells_the_methods_apart(study, address):
     folder, definition = study
     seconds, lengths = {}, set()
-    with serving(folder) as address:
-        for _ in range(RATERS):
-            wire = Wire(address)
-            wire.join()
-            while not (content := wire.next()).get("finished"):
-                seconds[content["trial"]] = wire.seconds
-                lengths.add(len(wire.received[-1]) - len(str(content["position"])))
-                wire.vote(content["trial"], "tie")
+    for _ in range(RATERS):
+        wire = Wire(address)
+        wire.join()
+        while not (content := wire.next()).get("finished"):
+            seconds[content["trial"]] = wire.seconds
+            lengths.add(len(wire.received[-1]) - len(str(content["position"])))
+            wire.vote(content["trial"], "tie")
     assert len(seconds) == TRIALS * RATERS
     assert max(lengths) - min(lengths) <= 1  # digits of the reply's own length
     store = VoteStore.open(database_url(folder, None), definition)

@@ -26,7 +26,7 @@ def test_a_database_of_another_schema_version_is_refused(new_store):
 
 def test_a_database_of_another_study_and_an_empty_one_are_refused(new_store, new_database, make_study):
     store = new_store()
-    _, other = make_study(title="Another")
+    _, other = make_study(pictures=False, title="Another")
     with pytest.raises(MedfeError, match="belongs to another study"):
         VoteStore.open(store.engine.url, other)
     with pytest.raises(MedfeError, match="holds a study already"):
@@ -64,7 +64,7 @@ def test_the_database_itself_keeps_votes_unique_and_choices_known(new_store):
 
 @pytest.fixture
 def sqlite_store(make_study, tmp_path):
-    _, study = make_study()
+    _, study = make_study(pictures=False)
     store = VoteStore.create(database_url(tmp_path, None), study)
     yield store
     store.close()
@@ -91,7 +91,7 @@ def test_only_its_owner_reads_the_database(sqlite_store):
 
 
 def test_a_missing_database_is_not_made(make_study, tmp_path):
-    _, study = make_study()
+    _, study = make_study(pictures=False)
     check_empty(database_url(tmp_path, None))
     with pytest.raises(MedfeError, match="no such file"):
         VoteStore.open(database_url(tmp_path, None), study)
@@ -107,7 +107,7 @@ def test_the_url_of_an_unknown_database_is_refused_without_its_password(tmp_path
 
 def test_a_server_that_does_not_answer_is_told_without_its_password(make_study, tmp_path):
     url = database_url(tmp_path, "postgresql://ann:secret@127.0.0.1:1/none")
-    for use in (check_empty, lambda url: VoteStore.create(url, make_study()[1])):
+    for use in (check_empty, lambda url: VoteStore.create(url, make_study(pictures=False)[1])):
         with pytest.raises(MedfeError, match="cannot be") as error:
             use(url)
         assert "secret" not in str(error.value)

@@ -5,7 +5,6 @@ import http.client
 import json
 import multiprocessing
 import random
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,8 @@ from demo.__main__ import main
 from medfe.preference import queries, tokens
 from medfe.preference.store import VoteStore
 from medfe.preference.tables import trials, votes
+
+from ..ports import free_port
 
 CLIENTS = 20
 PATIENCE = 120  # seconds without an answer
@@ -82,10 +83,10 @@ class Client:
         self.connection.close()
 
 
-def vote_while_killing(make_study, database, port, trials_each, kills):
+def vote_while_killing(make_study, database, trials_each, kills):
     folder, study = make_study(items=6 * trials_each // 5, trials=trials_each, target_votes=10**6)
     VoteStore.create(database, study).close()
-    server, saved, done = Server(folder, database, port), [], threading.Event()
+    server, saved, done = Server(folder, database, port := free_port()), [], threading.Event()
 
     def disturb():
         for number in range(kills):
@@ -127,23 +128,16 @@ def check(database, study, saved, trials_each):
     assert np.abs(history.counts[..., 0] - history.counts[..., 1]).max() <= 1
 
 
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def test_200_votes_survive_a_server_that_is_killed(make_study, new_database, port):
+def test_200_votes_survive_a_server_that_is_killed(make_study, new_database):
     database = new_database()
-    study, saved, kills = vote_while_killing(make_study, database, port, trials_each=10, kills=3)
+    study, saved, kills = vote_while_killing(make_study, database, trials_each=10, kills=3)
     assert kills == 3
     check(database, study, saved, 10)
 
 
 @pytest.mark.slow
-def test_2000_votes_survive_a_server_that_is_killed(make_study, new_database, port):
+def test_2000_votes_survive_a_server_that_is_killed(make_study, new_database):
     database = new_database()
-    study, saved, kills = vote_while_killing(make_study, database, port, trials_each=100, kills=10)
+    study, saved, kills = vote_while_killing(make_study, database, trials_each=100, kills=10)
     assert kills == 10
     check(database, study, saved, 100)

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,11 @@ from medfe.errors import MedfeError
 from medfe.preference.clustered import clustered_mean
 from medfe.preference.scenario import Scenario
 from medfe.preference.simulation import draw_votes, sessions, simulate, wilson
+
+
+@functools.cache
+def five_hundred(**changes):
+    return simulate(Scenario(**changes), studies=500, seed=7)
 
 
 @pytest.mark.parametrize(
@@ -17,16 +24,16 @@ from medfe.preference.simulation import draw_votes, sessions, simulate, wilson
     ids=str,
 )  # fmt: skip
 def test_the_primary_interval_holds_the_truth_in_92_to_98_percent_of_500_studies(changes):
-    found = simulate(Scenario(**changes), studies=500, seed=7)
+    found = five_hundred(**changes)
     assert 0.92 <= found.covered <= 0.98
     assert found.studies == 500
 
 
 def test_the_naive_interval_holds_it_only_where_votes_are_independent():
-    independent = simulate(Scenario(rater_sd=0, image_sd=0), studies=500, seed=7)
+    independent = five_hundred(rater_sd=0, image_sd=0)
     assert 0.92 <= independent.naive_covered <= 0.98
     assert independent.design_effect == pytest.approx(1, abs=0.2)
-    clustered = simulate(Scenario(), studies=500, seed=7)
+    clustered = five_hundred()
     assert clustered.naive_covered < 0.8
     assert clustered.design_effect > 2
     assert clustered.naive_width < clustered.width

@@ -148,18 +148,6 @@ def test_withdrawal_deletes_the_answers_of_one_rater_alone(new_store):
     assert store.session(staying).answered == 8
 
 
-def test_raters_who_join_at_once_get_balanced_sessions(new_store):
-    store = new_store(items=20, target_votes=10_000)
-    with ThreadPoolExecutor(16) as pool:
-        joined = list(pool.map(lambda _: store.join("1"), range(16)))
-    assert len(set(joined)) == 16
-    with store.engine.connect() as connection:
-        counts = queries.history(connection, store.study, store.clock()).counts
-    assert counts.sum() == 16 * 6
-    assert np.ptp(counts.sum(axis=2)) <= 1
-    assert np.abs(counts[..., 0] - counts[..., 1]).max() <= 1
-
-
 def test_the_report_s_count_of_people_tells_who_left(new_store):
     store = new_store(items=30, target_votes=10_000)
     _silent, leaving, left_at_once, *staying = (store.join("1") for _ in range(5))
