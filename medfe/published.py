@@ -115,23 +115,6 @@ def autoencoder_keys(kind: AutoencoderKind) -> KeyMap:
     return keys
 
 
-def critic_keys() -> KeyMap:
-    """Map the keys of one critic with its effective weights (no spectral normalisation)."""
-    return {f"stages.{stage}.{name}": f"model.{2 * stage}.{name}" for stage in range(5) for name in _SCALE_AND_SHIFT}
-
-
-def spectral_critic_keys() -> KeyMap:
-    """Map the keys of one critic with the old-style spectral normalisation of the released checkpoints."""
-    keys = {}
-    for stage in range(5):
-        ours, theirs = f"stages.{stage}", f"model.{2 * stage}"
-        keys[f"{ours}.bias"] = f"{theirs}.bias"
-        keys[f"{ours}.parametrizations.weight.original"] = f"{theirs}.weight_orig"
-        keys[f"{ours}.parametrizations.weight.0._u"] = f"{theirs}.weight_u"
-        keys[f"{ours}.parametrizations.weight.0._v"] = f"{theirs}.weight_v"
-    return keys
-
-
 def translate(published: Mapping[str, Tensor], keys: KeyMap, source: str) -> State:
     """Return our state dict from a published one.
 
@@ -158,31 +141,6 @@ def _convert(key: str, tensor: Tensor) -> Tensor:
     if "mask_conv" in key:  # the mask is the same in all input channels
         return tensor.sum(dim=1, keepdim=True, dtype=torch.float64)  # noise cancels: divisors get as small as 2e-5
     return tensor
-
-
-def generator_state(encoder: State, decoder: State, bottleneck: State, variant: Variant) -> State:
-    """Return the state of `build_generator(published_config(variant))` from three published state dicts."""
-    parts = (
-        (encoder, encoder_keys(), "encoder"),
-        (decoder, decoder_keys(), "decoder"),
-        (bottleneck, bottleneck_keys(variant), "bottleneck"),
-    )
-    state: State = {}
-    for published, keys, source in parts:
-        state |= translate(published, keys, source)
-    return state
-
-
-def readout_state(bottleneck: State) -> State:
-    """Return the state of the 1×1 read-out (feature channels → RGB) of MEDFE."""
-    return translate(bottleneck, {name: f"{READOUT}.{name}" for name in _SCALE_AND_SHIFT}, "bottleneck")
-
-
-def encoder_state(bottleneck: State, kind: AutoencoderKind) -> State:
-    """Return the state of one auto-encoder that a published MEDFE+CAE checkpoint holds, re-drawn encoder included."""
-    prefix = ENCODERS.format(plural=f"{kind}s")
-    own = {key.removeprefix(prefix): value for key, value in bottleneck.items() if key.startswith(prefix)}
-    return translate(own, autoencoder_keys(kind), f"{kind} auto-encoder")
 
 
 def detect_variant(bottleneck: State) -> Variant:

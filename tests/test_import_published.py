@@ -1,7 +1,4 @@
-import importlib.util
-import json
-import pickle
-from pathlib import Path
+"""A checkpoint of the released code as a run folder."""
 
 import numpy as np
 import pytest
@@ -11,68 +8,27 @@ from torch import nn
 from medfe import cli, import_published
 from medfe.config import AutoencoderConfig, RunConfig, TargetConfig
 from medfe.data.samples import scenes
-from medfe.errors import MedfeError
 from medfe.import_published import FEEDINGS
 from medfe.inference import Inpainter
 from medfe.models.autoencoder import build_autoencoder
 from medfe.models.generator import build_generator
-from medfe.published import encoder_state, generator_state, published_config
 from medfe.targets import build_target
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.checkpoint import load_config
 from medfe.weightfiles import load_weights
 
-GOLDEN = Path(__file__).parent / "golden"
-KEYS = json.loads((GOLDEN / "reference_keys.json").read_text())
-_spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
-weights = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(weights)
-
-SHRINKING = 16
-VARIANTS = ("medfe", "medfe_cae")
-KINDS = ("texture", "structure")
-PARTS = ("EN.pth", "DE.pth", "MEDFE.pth")
-
-
-def small_config(variant):
-    """The released network with a sixteenth of its channels, at its own 256 pixels: every kernel keeps its size."""
-    full = published_config(variant)
-    return full.replace(base_channels=full.base_channels // SHRINKING, feature_channels=16)
-
-
-def shrunken(shape, divide):
-    return [count if count in (3, 6) else divide(count) for count in shape[:2]] + shape[2:]
-
-
-def released(part, divide=lambda count: count // SHRINKING, salt=""):
-    entry = KEYS[part]
-    return {
-        key: torch.from_numpy(weights.golden_tensor(salt + entry["prefix"] + key, tuple(shape), entry["gain"]))
-        for key, full in entry["tensors"].items()
-        for shape in [shrunken(full, divide)]
-    }
-
-
-def released_autoencoders(redrawn=True):
-    """Both auto-encoders as a bottleneck of MEDFE+CAE holds them, no wider than 16 channels."""
-    tensors = {}
-    for kind in KINDS:
-        for key, tensor in released(f"cae_{kind}", lambda count: min(count, 16)).items():
-            shift = key.startswith("model_encode") and key.endswith("bias")
-            tensors[f"loss.0.down_model_{kind}s.{key}"] = torch.zeros_like(tensor) if shift and redrawn else tensor
-    return tensors
-
-
-def checkpoint(variant):
-    autoencoders = released_autoencoders() if variant == "medfe_cae" else {}
-    return [released("encoder"), released("decoder"), released(f"bottleneck.{variant}") | autoencoders]
-
-
-def save(folder, parts, names=PARTS):
-    paths = [folder / name for name in names]
-    for path, part in zip(paths, parts, strict=True):
-        torch.save({"net": part, "optimize": {"state": {}, "param_groups": []}}, path)
-    return paths
+from .released import (
+    PARTS,
+    VARIANTS,
+    checkpoint,
+    encoder_state,
+    generator_state,
+    released,
+    released_autoencoders,
+    save,
+    small_config,
+    weights,
+)
 
 
 @pytest.fixture
@@ -189,109 +145,6 @@ def test_tensors_of_no_known_network_are_named(tmp_path):
     parts[1]["Decoder_7.model.1.weight"] = torch.zeros(1)
     text = import_published.import_published(*save(tmp_path, parts), tmp_path / "run")
     assert "left out 1 tensors of no network of the released code: Decoder_7.model.1.weight" in text
-
-
-def swap(parts):
-    parts[0], parts[1] = parts[1], parts[0]
-
-
-def give_critic(parts):
-    parts[0] = {"model.0.weight_orig": torch.zeros(64, 3, 4, 4)}
-
-
-def give_another_network(parts):
-    parts[2] = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
-
-
-def lose_tensor(parts):
-    del parts[1]["Decoder_2.model.1.bias"]
-
-
-def cut_tensor(parts):
-    parts[0]["Encoder_1.model.0.weight"] = parts[0]["Encoder_1.model.0.weight"][:, :4]
-
-
-def flatten_mask_weights(parts):
-    parts[2]["pc_block.cov_3.0.conv.mask_conv.weight"] = torch.ones(16)
-
-
-def spoil_tensor(parts):
-    parts[2]["pc_block.up.conv.weight"][0, 0] = float("nan")
-
-
-def lose_read_out(parts):
-    del parts[2]["loss.0.down_model.0.bias"]
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (swap, r"EN\.pth: expected the released code's encoder \(EN\.pth\), found its decoder$"),
-        (give_critic, r"EN\.pth: expected the released code's encoder \(EN\.pth\), found its critic$"),
-        (give_another_network, r"MEDFE\.pth: expected .* bottleneck .*, found 1 tensors of none of its networks$"),
-        (lose_tensor, r"DE\.pth: found 21 of 22 tensors of the released code, missing Decoder_2\.model\.1\.bias$"),
-        (cut_tensor, r"EN\.pth: Encoder_1\.model\.0\.weight is \(4, 4, 4, 4\), expected \(4, 6, 4, 4\)$"),
-        (flatten_mask_weights, r"MEDFE\.pth: .*mask_conv\.weight is \(16,\), expected \(16, 16, 3, 3\)$"),
-        (spoil_tensor, r"MEDFE\.pth: found values that are not finite in pc_block\.up\.conv\.weight, expected"),
-        (lose_read_out, r"MEDFE\.pth: found 1 of 2 tensors .* missing loss\.0\.down_model\.0\.bias$"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_wrong_files_are_named_with_found_and_expected(tmp_path, damage, message):
-    parts = checkpoint("medfe")
-    damage(parts)
-    refuses(tmp_path, save(tmp_path, parts), message)
-
-
-@pytest.mark.usefixtures("quick")
-def test_unreadable_files_are_named(tmp_path):
-    paths = save(tmp_path, checkpoint("medfe"))
-    whole = paths[1].read_bytes()
-    paths[1].write_bytes(whole[: len(whole) // 2])
-    refuses(tmp_path, paths, r"DE\.pth: not a readable file of tensors")
-    paths[1].write_bytes(pickle.dumps({"net": print}, 2))
-    refuses(tmp_path, paths, r"DE\.pth: not a readable file of tensors")
-    paths[1].unlink()
-    refuses(tmp_path, paths, r"DE\.pth: no such file, expected the released code's decoder \(DE\.pth\)$")
-
-
-def refuses(folder, paths, message):
-    """Check that importing raises one line and leaves no trace."""
-    before = sorted(folder.rglob("*"))
-    with pytest.raises(MedfeError, match=message) as error:
-        import_published.import_published(*paths, folder / "run")
-    assert "\n" not in str(error.value)
-    assert sorted(folder.rglob("*")) == before
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_in_use_is_left_alone(tmp_path):
-    paths, run = save(tmp_path, checkpoint("medfe")), tmp_path / "run"
-    run.mkdir()
-    (run / "state.ckpt").write_text("a training")
-    refuses(tmp_path, paths, r"run: exists and is not empty, expected a new folder$")
-    (run / "state.ckpt").unlink()
-    import_published.import_published(*paths, run)  # an empty one will do
-    assert Inpainter.from_pretrained(run, device="cpu").image_size == 256
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_stays_of_an_import_that_breaks_off_while_writing(tmp_path, monkeypatch, error):
-    paths = save(tmp_path, checkpoint("medfe_cae"))
-    before = sorted(tmp_path.rglob("*"))
-    write = import_published.save_weights
-
-    def break_off(path, *arguments):
-        if path.stem == "structure":
-            raise error
-        write(path, *arguments)
-
-    monkeypatch.setattr(import_published, "save_weights", break_off)
-    with pytest.raises(type(error)):
-        import_published.import_published(*paths, tmp_path / "run")
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.usefixtures("small")

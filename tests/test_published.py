@@ -1,8 +1,6 @@
-import json
 import os
 import pickle
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,22 +19,25 @@ from medfe.published import (
     ENCODERS,
     autoencoder_keys,
     bottleneck_keys,
-    critic_keys,
     decoder_keys,
     detect_variant,
     encoder_keys,
-    encoder_state,
-    generator_state,
     load_state,
     published_config,
-    readout_state,
-    spectral_critic_keys,
     translate,
 )
 
-KEYS = json.loads((Path(__file__).parent / "golden" / "reference_keys.json").read_text())
-VARIANTS = ("medfe", "medfe_cae")
-KINDS = ("texture", "structure")
+from .released import (
+    KEYS,
+    KINDS,
+    VARIANTS,
+    critic_keys,
+    encoder_state,
+    generator_state,
+    readout_state,
+    spectral_critic_keys,
+)
+
 READOUT = ["loss.0.down_model.0.weight", "loss.0.down_model.0.bias"]
 
 

@@ -3,8 +3,6 @@
 The arrays come from the folder in MEDFE_GOLDEN; the names, shapes and the rule of the weights from tests/golden.
 """
 
-import importlib.util
-import json
 import os
 from functools import cache
 from pathlib import Path
@@ -24,28 +22,17 @@ from medfe.models.equalization import Equalization
 from medfe.models.generator import build_generator
 from medfe.models.layers import leaky_relu
 from medfe.models.partial_convolution import PublishedPartialConv2d
-from medfe.published import (
-    autoencoder_keys,
-    critic_keys,
-    generator_state,
-    published_config,
-    readout_state,
-    translate,
-)
+from medfe.published import autoencoder_keys, published_config, translate
 from medfe.targets import build_target
 from medfe.targets.rtv import smooth
 
-HERE = Path(__file__).parent / "golden"
-FOLDER = Path(os.environ.get("MEDFE_GOLDEN") or HERE)
-_spec = importlib.util.spec_from_file_location("golden_weights", HERE / "weights.py")
-weights = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(weights)
-KEYS = json.loads((HERE / "reference_keys.json").read_text())
+from .released import GOLDEN, KEYS, VARIANTS, critic_keys, generator_state, readout_state, weights
+
+FOLDER = Path(os.environ.get("MEDFE_GOLDEN") or GOLDEN)
 NETWORKS = np.load(FOLDER / "golden_networks.npz")
 RTV = np.load(FOLDER / "golden_rtv.npz")
 SALT = str(NETWORKS["salt"])
 TOLERANCE = 1e-4
-VARIANTS = ("medfe", "medfe_cae")
 MASKS = ("center", "irregular")
 CROP = (slice(None), slice(None), slice(96, 160), slice(80, 144))
 

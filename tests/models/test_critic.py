@@ -6,7 +6,9 @@ from torch import nn
 
 from medfe.config import GeneratorConfig
 from medfe.models.critic import Critic, build_critics
-from medfe.published import spectral_critic_keys, translate
+from medfe.published import translate
+
+from ..released import spectral_critic_keys
 
 CONFIG = GeneratorConfig(image_size=64, base_channels=4)
 
