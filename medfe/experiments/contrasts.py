@@ -13,7 +13,7 @@ from medfe.errors import MedfeError
 from medfe.evaluation.names import lower_is_better, title
 from medfe.evaluation.statistics import Equivalence, TrainingsInterval, holm, paired_t, tost, verdict
 from medfe.experiments.entry import Contrast, Experiment
-from medfe.experiments.tables import metric_names
+from medfe.experiments.tables import ORIGIN, joined, metric_names
 
 PRIMARY, SECONDARY, DESCRIPTIVE = "primary", "secondary", "not tested"
 SUPPORTED, CONTRADICTED, CONTRADICTED_IN_SIZE, NOT_SHOWN = (
@@ -115,7 +115,9 @@ def _pairs(metrics: pd.DataFrame, contrast: Contrast) -> Pairs:
     values = [part[contrast.metric].dropna() for part in (one, two)]
     seeds = sorted(set(values[0].index) & set(values[1].index))
     joined = pd.concat([one.loc[seeds], two.loc[seeds]])
-    origin = {f"{name}s": " ".join(dict.fromkeys(map(str, joined[name]))) for name in ("digest", "commit")}
+    origin = {
+        f"{name}s": " ".join(dict.fromkeys(" ".join(map(str, joined[name])).split())) for name in ("digest", "commit")
+    }
     first, second = (part.loc[seeds].to_numpy(dtype=np.float64) for part in values)
     return Pairs([int(seed) for seed in seeds], first, second, origin)
 

@@ -201,7 +201,7 @@ def _reconstruction(tables: dict[str, pd.DataFrame]) -> str:
 
 
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
-    commits = ", ".join(dict.fromkeys(f"`{record['commit']}`" for record in records.values()))
+    commits = ", ".join(dict.fromkeys(f"`{one}`" for record in records.values() for one in record["commit"].split()))
     precisions = ", ".join(dict.fromkeys(record["precision"] for record in records.values() if "precision" in record))
     versions = next(iter(records.values()))["versions"]
     listed = ", ".join(f"{name} {number}" for name, number in versions.items())

@@ -85,7 +85,7 @@ def arms_table(metrics: pd.DataFrame) -> pd.DataFrame:
             rows.append({
                 "arm": arm, "masks": masks, "metric": metric, "seeds": " ".join(map(str, sorted(part["seed"]))),
                 "n": len(values), "mean": values.mean(), "sd": values.std(ddof=1),
-                "digest": _joined(part["digest"]), "commit": _joined(part["commit"]),
+                "digest": joined(part["digest"]), "commit": joined(part["commit"]),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -110,5 +110,6 @@ def _origin(record: Record) -> dict[str, Any]:
     return {name: record[name] for name in ORIGIN}
 
 
-def _joined(values: pd.Series) -> str:
-    return " ".join(dict.fromkeys(map(str, values)))
+def joined(values: pd.Series) -> str:
+    """Return the words of all values, each once."""
+    return " ".join(dict.fromkeys(" ".join(map(str, values)).split()))

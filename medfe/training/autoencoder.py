@@ -12,7 +12,7 @@ from medfe.data.folder import EvaluationPhotographs, TrainingSamples
 from medfe.errors import MedfeError
 from medfe.losses import l1
 from medfe.models.autoencoder import Autoencoder, build_autoencoder
-from medfe.training.checkpoint import check_same_run, commit, load_state, save_config, save_state
+from medfe.training.checkpoint import check_same_run, commits, load_state, save_config, save_state
 from medfe.training.logging import RunLog
 from medfe.training.loop import (
     StopRequest,
@@ -49,9 +49,9 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     """
     stop = StopRequest(max_minutes)
     folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
-    commit()  # of the code that starts the run
     check_same_run(folder, config, weights)
     state = load_state(folder)
+    started_by = commits(state)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
@@ -79,10 +79,10 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
 
     def save() -> None:
         if fabric.is_global_zero:
-            save_weights(weights, network.state_dict(), autoencoder_metadata(config, step))
+            save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by))
             save_state(folder, {
                 "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-                "precision": fabric.strategy.precision.state_dict(),
+                "precision": fabric.strategy.precision.state_dict(), "commits": started_by,
             })  # fmt: skip
         fabric.barrier()
 
@@ -153,9 +153,9 @@ def reconstruction_l1(autoencoder: Autoencoder, photographs: EvaluationPhotograp
     return total / count
 
 
-def autoencoder_metadata(config: AutoencoderRunConfig, step: int) -> dict[str, object]:
+def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str) -> dict[str, object]:
     """Return what an auto-encoder's weight file says about itself."""
     return {
         "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
-        "step": step, "images": step * config.batch_size, "commit": commit(),
+        "step": step, "images": step * config.batch_size, "commit": commits,
     }  # fmt: skip

@@ -113,6 +113,12 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def commits(state: Mapping[str, Any] | None) -> str:
+    """Return the commits of all starts of a run, the earlier ones from its saved state, each once."""
+    earlier = str((state or {}).get("commits", "")).split()
+    return " ".join(dict.fromkeys([*earlier, *commit().split()]))
+
+
 @functools.cache
 def commit() -> str:
     """Return the commit of the source tree, with `+` where it was changed since; empty outside a checkout.

@@ -16,7 +16,7 @@ from medfe.losses import Mean, weigh
 from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
-from medfe.training.checkpoint import GENERATOR_FILE, commit, save_state
+from medfe.training.checkpoint import GENERATOR_FILE, commits, save_state
 from medfe.training.loop import check_finite, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
     BackboneTerms,
@@ -81,7 +81,7 @@ class Run:
 
     def __init__(self, config: RunConfig, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
-        self.commit = commit()
+        self.commits = commits(None)
         torch.manual_seed(config.seed)  # before the networks, whatever the arm
         generator = build_generator(config.generator)
         self.raw_critics = build_critics(config.generator)
@@ -159,13 +159,13 @@ class Run:
         """Write weights and then the state, once for all processes; a kill between the two is made good by going on."""
         if self.fabric.is_global_zero:
             save_weights(
-                out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step, self.commit)
+                out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step, self.commits)
             )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(), "commits": self.commits,
             })  # fmt: skip
         self.fabric.barrier()
 
@@ -188,6 +188,7 @@ class Run:
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
             if state.get("precision"):  # how far 16-mixed scales the gradients
                 self.fabric.strategy.precision.load_state_dict(state["precision"])
+            self.commits = commits(state)
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise MedfeError(f"{source}: the saved state does not fit this run's networks ({reason})") from None
@@ -207,10 +208,10 @@ def distributed_mean(fabric: Fabric) -> Mean:
     return mean
 
 
-def generator_metadata(config: RunConfig, step: int, commit: str) -> dict[str, Any]:
+def generator_metadata(config: RunConfig, step: int, commits: str) -> dict[str, Any]:
     """Return what a generator's weight file says about itself."""
     return {
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
-        "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commit,
+        "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
     }  # fmt: skip

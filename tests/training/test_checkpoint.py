@@ -11,6 +11,7 @@ from medfe.training import checkpoint
 from medfe.training.checkpoint import (
     check_same_run,
     commit,
+    commits,
     load_config,
     load_state,
     save_config,
@@ -96,6 +97,13 @@ def test_text_is_replaced_as_a_whole(tmp_path):
         write_atomically(tmp_path / "text", text)
     assert (tmp_path / "text").read_text(encoding="utf-8") == "ä"
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_run_that_goes_on_names_the_commits_of_all_its_starts_once(monkeypatch):
+    monkeypatch.setattr(checkpoint, "commit", lambda: "b")
+    assert commits(None) == commits({"step": 3}) == "b"  # a state of before says none
+    assert commits({"commits": "a b"}) == "a b"
+    assert commits({"commits": "a c"}) == "a c b"
 
 
 def test_commit_is_empty_where_there_is_no_git(monkeypatch):

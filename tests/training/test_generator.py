@@ -10,6 +10,7 @@ import torch
 from medfe import Inpainter
 from medfe.config import ARMS, AutoencoderConfig, RunConfig
 from medfe.models.autoencoder import build_autoencoder
+from medfe.training import checkpoint
 from medfe.training import run as run_module
 from medfe.training.generator import build_samples
 from medfe.weightfiles import load_weights, save_weights
@@ -116,6 +117,13 @@ def test_it_resumes_with_the_settings_that_were_saved(train, tmp_path, capsys):
     assert train(tmp_path / "b", "--max-minutes", "0", steps=3)[0] == 0
     cli.main(["train", "--resume", str(tmp_path / "b"), "--accelerator", "cpu"])
     same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_weights_name_the_commits_of_all_starts(train, tmp_path, monkeypatch):
+    for name, minutes in (("first", "0"), ("second", "10")):
+        monkeypatch.setattr(checkpoint, "commit", lambda name=name: name)
+        assert train(tmp_path, "--max-minutes", minutes, steps=2)[0] == 0
+    assert load_weights(tmp_path / "generator.safetensors").metadata["commit"] == "first second"
 
 
 def test_a_finished_run_is_left_as_it_is(train, tmp_path):
