@@ -114,10 +114,8 @@ def _pairs(metrics: pd.DataFrame, contrast: Contrast) -> Pairs:
         return Pairs([], np.empty(0), np.empty(0), {"digests": "", "commits": ""})
     values = [part[contrast.metric].dropna() for part in (one, two)]
     seeds = sorted(set(values[0].index) & set(values[1].index))
-    joined = pd.concat([one.loc[seeds], two.loc[seeds]])
-    origin = {
-        f"{name}s": " ".join(dict.fromkeys(" ".join(map(str, joined[name])).split())) for name in ("digest", "commit")
-    }
+    both = pd.concat([one.loc[seeds], two.loc[seeds]])
+    origin = {f"{name}s": joined(both[name]) for name in ORIGIN}
     first, second = (part.loc[seeds].to_numpy(dtype=np.float64) for part in values)
     return Pairs([int(seed) for seed in seeds], first, second, origin)
 
