@@ -34,14 +34,16 @@ def arguments(pictures, out, devices):
 
 
 def train_alone(pictures, out):
-    """Train in this process, whose default type float64 precision would leave changed."""
-    before = torch.get_default_dtype()
+    """Train in this process, with one thread as the others; float64 precision would leave its default type changed."""
+    before, threads = torch.get_default_dtype(), torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("medfe.training.generator.available_cores", lambda: 1)  # structure images, too
         try:
             cli.main(arguments(pictures, out, 1))
         finally:
             torch.set_default_dtype(before)
+            torch.set_num_threads(threads)
 
 
 def train_together(pictures, out):
