@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import shutil
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medfe.commands.study import Create
 from medfe.errors import MedfeError
 from medfe.evaluation.methods import load_method
 from medfe.evaluation.testset import TestSet
@@ -185,6 +187,21 @@ def test_kinds_of_trials_add_up(trials):
     design = Design(trials=trials)
     assert design.main_trials + design.catches + design.repeats == trials
     assert design.catches == design.repeats == round(trials / 10)
+
+
+def test_the_command_s_defaults_are_those_of_a_design():
+    design, settings = Design(), {field.name: field.default for field in dataclasses.fields(Create)}
+    shared = set(Design.model_fields) - {"title", "instructions", "consent"}  # given as None: the design's own
+    assert {name: settings[name] for name in shared} == {name: getattr(design, name) for name in shared}
+
+
+def test_a_study_of_three_methods_says_that_its_pairs_share_the_answers(medfe, photographs_dir, tmp_path):
+    arguments = ["--methods", *METHODS, "mean_fill", "--data", photographs_dir, "--out", tmp_path / "study", "--n", 10]
+    arguments += ["--image-size", 64, "--trials", 10, "--practice", 1, "--target-votes", 210]
+    code, lines, _ = medfe("study", "create", *arguments)
+    assert code == 0
+    assert lines[1] == "3 pairs share them, about 70 answers each; medfe study power plans one pair"
+    assert "more than 25 % of the catch trials they answer" in lines[2]
 
 
 def test_power_is_printed(medfe):
