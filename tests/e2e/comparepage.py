@@ -17,6 +17,11 @@ CANVAS_IS_READY = """() => {
   return place && window.editor?.background_image && !place.style.width
     && Math.abs(canvas.clientWidth - place.clientWidth) < 2;
 }"""
+TAB_IS_SHOWN = """name => {
+  const [panel, ...more] = [...document.querySelectorAll('[role=tabpanel]')].filter(part => part.checkVisibility());
+  return document.querySelector('[role=tab][aria-selected=true]')?.innerText.trim() === name
+    && panel && !more.length && !!panel.querySelector('#editor') === (name === 'Compare');
+}"""
 GIVE = """async ([event, content]) => {
   const files = new DataTransfer();
   const picture = await (await fetch(`data:image/png;base64,${content}`)).blob();
@@ -53,7 +58,7 @@ class ComparePage:
         self.page.mouse.move(*first)
         self.page.mouse.down()
         for point in others:
-            self.page.mouse.move(*point, steps=6)
+            self.page.mouse.move(*point, steps=3)
         self.page.mouse.up()
         self.page.wait_for_timeout(300)
 
@@ -111,8 +116,9 @@ class ComparePage:
         self.shown_run = self.run_name()
 
     def tab(self, name):
+        """Go to another tab; the others' panels are hidden then."""
         self.page.get_by_role("tab", name=name).click()
-        self.page.wait_for_timeout(500)
+        self.page.wait_for_function(TAB_IS_SHOWN, arg=name)
 
     def overflows(self):
         """Whether the page is wider than the window."""

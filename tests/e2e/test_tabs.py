@@ -11,7 +11,7 @@ DARK = "document.body.classList.contains('dark')"
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_results_show_what_the_experiments_wrote(visit, address, view):
+def test_results_show_what_the_experiments_wrote_and_about_explains_the_idea_with_a_figure(visit, address, view):
     compare = visit(address, view)
     compare.tab("Results")
     page = compare.page
@@ -35,12 +35,7 @@ def test_results_show_what_the_experiments_wrote(visit, address, view):
     assert not compare.overflows()
     assert page.evaluate(DARK) == view.endswith("dark")
 
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_about_explains_the_idea_with_a_figure(visit, address, view):
-    compare = visit(address, view)
     compare.tab("About")
-    page = compare.page
     for heading in ("The idea", "The models on this page", "Limits", "Your pictures", "Licences", "Citation"):
         assert page.get_by_role("heading", name=heading, exact=True).is_visible()
     drawings = page.locator(".idea svg")
