@@ -1,14 +1,19 @@
-"""The running server refuses what is not meant for it, and goes on."""
+"""The running server refuses what is not meant for it, goes on, and gives each of many visitors their own."""
 
 import http.client
 import io
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
 from PIL import Image
+
+from medfe.benchmark.app import make_task, many_visitors
+from medfe.benchmark.visitor import AppError, Visitor
+from medfe.inference import Inpainter
 
 
 def ask(url, data=None, **headers):
@@ -104,3 +109,31 @@ def test_who_has_no_password_gets_nothing(start, run_folders, tmp_path):
         visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         visitor.open(login, urllib.parse.urlencode({"username": "ada", "password": "lovelace"}).encode(), timeout=60)
         assert visitor.open(config, timeout=60).status == 200
+
+
+@pytest.fixture(scope="session")
+def inpainters(run_folders):
+    return [Inpainter.from_pretrained(folder, "cpu") for folder in run_folders]
+
+
+def test_twenty_visitors_at_once_get_their_own_right_results(served, inpainters):
+    tasks = [make_task(seed, inpainters) for seed in range(20)]
+    assert len(many_visitors(served.address, tasks)) == 20
+
+
+@pytest.mark.slow
+def test_pictures_are_deleted_by_age_and_a_visitor_is_told(start, run_folders, inpainters):
+    with start("--no-shipped", "--models", *run_folders, "--keep-minutes", 0.5) as server:
+        before = server.cached()
+        task, visitor = make_task(0, inpainters), Visitor(server.address)
+        visitor.choose(task.picture)
+        task.check(visitor.fill(task.hole))
+        assert server.cached() > before
+        deadline = time.monotonic() + 180
+        while server.cached() != before and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert server.cached() == before
+        with pytest.raises(AppError, match="no longer on the server"):
+            visitor.fill(task.hole)
+        visitor.choose(task.picture)
+        task.check(visitor.fill(task.hole))
