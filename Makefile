@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# More than two cores have to do: tests wait for browsers, processes and disks.
-BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
+# One more than two cores have to do: tests wait for browsers, processes and disks.
+BESIDE := -n 3 --dist loadgroup --no-loadscope-reorder
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 
 .DELETE_ON_ERROR:

@@ -61,12 +61,17 @@ def _no_network():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests; slow folders first.
+    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests, and group them.
 
-    Files are shared out in this order, and one that waits for browsers or processes must not be the last to begin.
+    Processes that test side by side take a group at a time: a file, or all that share the servers of a folder. Groups
+    that wait for browsers and processes come first, for the last to begin must not be the longest.
     """
     items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS)
     for item in items:
+        folder = item.path.parent
+        item.add_marker(
+            pytest.mark.xdist_group(folder.name if folder.name == "e2e" else f"{folder.name}.{item.path.stem}")
+        )
         if "chromium" in item.fixturenames:
             item.add_marker("browser")
         if "photographs" in item.fixturenames:

@@ -5,7 +5,7 @@ import pytest
 
 VIEWS = [
     "phone-dark",
-    *(pytest.param(view, marks=pytest.mark.slow) for view in ("desktop-light", "desktop-dark", "phone-light")),
+    *(pytest.param(view, marks=pytest.mark.slow) for view in ("desktop-light", "desktop-dark")),
 ]
 DARK = "document.body.classList.contains('dark')"
 

@@ -23,8 +23,8 @@ from medfe.evaluation.settings import EvaluationSettings
 
 def arguments(faces, out, *more):
     return [
-        "evaluate", "--methods", "telea", "mean_fill", "--data", str(faces), "--masks", "irregular_thick",
-        "--n", "12", "--image-size", "32", "--subsamples", "20", "--out", str(out), *more,
+        "evaluate", *(() if "--methods" in more else ("--methods", "telea", "mean_fill")), "--data", str(faces),
+        "--masks", "irregular_thick", "--n", "12", "--image-size", "32", "--subsamples", "20", "--out", str(out), *more,
     ]  # fmt: skip
 
 
