@@ -60,6 +60,7 @@ def _no_network():
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
     """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests, and group them.
 
