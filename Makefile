@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # One more than two cores have to do: tests wait for browsers, processes and disks.
-BESIDE := -n 3 --dist loadgroup --no-loadscope-reorder
+BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 
 .DELETE_ON_ERROR:

@@ -60,19 +60,26 @@ def _no_network():
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests, and group them.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give processes that test side by side a file at a time, and all of e2e to one: its tests share their servers."""
+    from xdist.scheduler import LoadFileScheduling
 
-    Processes that test side by side take a group at a time: a file, or all that share the servers of a folder. Groups
-    that wait for browsers and processes come first, for the last to begin must not be the longest.
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "e2e" if Path(file).parent.name == "e2e" else file
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by the fixtures they use, so that `-m "not browser"` needs no mark in the tests; slow folders first.
+
+    Where processes test side by side, what waits for browsers and processes must not be the last to begin.
     """
     items.sort(key=lambda item: item.path.parent.name not in _SLOW_FOLDERS)
     for item in items:
-        folder = item.path.parent
-        item.add_marker(
-            pytest.mark.xdist_group(folder.name if folder.name == "e2e" else f"{folder.name}.{item.path.stem}")
-        )
         if "chromium" in item.fixturenames:
             item.add_marker("browser")
         if "photographs" in item.fixturenames:
