@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-# Tests that run side by side share the cores, and on a large machine more threads only slow small tensors. Torch reads
+# Small tensors gain nothing from threads, and processes that test side by side would wait for each other's. Torch reads
 # it when it is loaded, and so do the processes that tests start.
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_THREADS = min(4, max(1, (os.cpu_count() or 1) // _WORKERS))
-os.environ.setdefault("OMP_NUM_THREADS", str(_THREADS))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell's background job starts with Ctrl-C ignored, and so would every process that tests start and interrupt.
