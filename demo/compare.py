@@ -154,7 +154,7 @@ class CompareTab:
             self.editor: holes.on_canvas(image),
             self.result: None,
             self.status: theme.status(f"{picture.title}, {_pixels(image.size)}. {_HINT}"),
-            self.truth: _shown(image),
+            self.truth: resize(image, view_size(image.size)),
             self.masked: None,
             **{
                 component: gr.Image(None, label=contender.title, alt_text=contender.title)
@@ -291,10 +291,6 @@ def _image(title: str, file: Path) -> gr.Image:
 
 def _numbers(panel: Panel) -> str:
     return theme.numbers(panel.l1, panel.psnr, panel.ssim, panel.milliseconds)
-
-
-def _shown(image: Image.Image) -> Image.Image:
-    return resize(image, view_size(image.size))
 
 
 def _pixels(size: tuple[int, int]) -> str:

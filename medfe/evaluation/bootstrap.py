@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from medfe.errors import MedfeError
-from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, finite, paired_difference
+from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, finite
 
 _BATCH = 4_000_000  # drawn indices held in memory at once
 
@@ -84,22 +84,3 @@ def bootstrap_mean(
         low, high = draw("percentile")
     name = f"{used} bootstrap, {resamples} resamples" + ("" if clusters is None else " of whole clusters")
     return Interval(estimate=estimate, low=low, high=high, level=level, n=n, method=name, scope=scope)
-
-
-def paired_bootstrap(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    clusters: npt.ArrayLike | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 9999,
-    method: Literal["BCa", "percentile"] = "BCa",
-    scope: str = ONE_PAIR_OF_TRAININGS,
-    seed: int = 0,
-) -> Interval:
-    """Return a bootstrap interval of mean(first − second); entry i of both belongs to the same image and mask.
-
-    Args and errors as for `bootstrap_mean`.
-    """
-    difference = paired_difference(first, second)
-    return bootstrap_mean(difference, clusters, level=level, resamples=resamples, method=method, scope=scope, seed=seed)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from medfe.evaluation.bootstrap import paired_bootstrap
+from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder
 from medfe.evaluation.methods import BASELINES
@@ -107,8 +107,8 @@ def _per_image(measured: Measurements, first: str, second: str, metric: str) -> 
         return None  # both restore everything exactly, or no hole has a pixel to judge
 
     def interval(level: float) -> Interval:
-        return paired_bootstrap(
-            one, two, photographs, level=level, resamples=settings.resamples, seed=settings.seed
+        return bootstrap_mean(
+            one - two, photographs, level=level, resamples=settings.resamples, seed=settings.seed
         )  # fmt: skip
 
     test = label_swap_test(
