@@ -1,3 +1,4 @@
+import ast
 import re
 import subprocess
 import sys
@@ -87,6 +88,18 @@ def test_the_citation_names_the_version_of_the_package():
 @pytest.mark.parametrize("path", PROJECT["license-files"])
 def test_licence_files_exist(path):
     assert "medfe authors" in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", ["medfe", "demo", "tests"])
+def test_modules_that_windows_lacks_are_imported_where_they_are_used(folder):
+    lacking = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    for file in files:
+        found = ast.parse(file.read_text(encoding="utf-8")).body
+        names = {alias.name for node in found if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module for node in found if isinstance(node, ast.ImportFrom)}
+        assert not names & lacking, file
 
 
 def test_imports_point_one_way():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import subprocess
 import sys
 import time
@@ -31,8 +30,10 @@ def alternate(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str
     return times
 
 
-def peak_memory(module: str, call: str) -> int:
+def peak_memory(module: str, call: str) -> int | None:
     """Return the peak memory, bytes, of a new process that makes a function and runs it three times.
+
+    None where the system does not tell, as on Windows.
 
     Args:
         module: module of `medfe.benchmark`.
@@ -43,14 +44,19 @@ def peak_memory(module: str, call: str) -> int:
         f"run = module.{call}; run(); run(); run(); print(peak_resident_bytes())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    found = done.stdout.split()[-1]
+    return None if found == "None" else int(found)
 
 
-def peak_resident_bytes() -> int:
-    """Return this process's peak memory, bytes."""
+def peak_resident_bytes() -> int | None:
+    """Return this process's peak memory, bytes; None where the system does not tell."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count the parent's memory too, as it was when this process was started
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

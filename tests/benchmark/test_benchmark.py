@@ -10,7 +10,7 @@ from scipy.sparse.linalg import splu
 from torch import nn
 
 from medfe.backbones import Vgg16
-from medfe.benchmark import variants
+from medfe.benchmark import measure, variants
 from medfe.benchmark.convolutions import LAYOUTS, alone, record
 from medfe.benchmark.forward import benchmark_forward, forward_backward, forward_pass
 from medfe.benchmark.measure import peak_memory
@@ -176,6 +176,15 @@ def test_peak_memory_is_that_of_the_new_process_alone():
     ballast = torch.ones(256, 1024, 1024)  # 1 GiB here
     peak = peak_memory("forward", "forward_pass('tiny', 'float32', 1)")
     assert 50e6 < peak < ballast.numel() * 4
+
+
+def test_memory_that_the_system_does_not_tell_is_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    monkeypatch.setattr(measure.Path, "exists", lambda _: False)
+    assert measure.peak_resident_bytes() is None
+    done = subprocess.CompletedProcess([], 0, stdout="None\n")
+    monkeypatch.setattr(measure.subprocess, "run", lambda *_, **__: done)
+    assert peak_memory("forward", "forward_pass('tiny', 'float32', 1)") is None
 
 
 def test_the_command_prints_time_memory_and_ratio_and_writes_them(tmp_path):
