@@ -1,8 +1,9 @@
-"""What all handlers of the page share: how they answer, and how a visitor's mistake is told."""
+"""What all handlers of the page share: how they answer, and how a visitor's mistake and a full disk are told."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -20,6 +21,9 @@ QUICK: Mapping[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 """The same for what is done at once."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class HasStatus(Protocol):
     """A part of the page with a status line."""
 
@@ -27,7 +31,7 @@ class HasStatus(Protocol):
 
 
 def told(handler: Callable[..., Updates]) -> Callable[..., Updates]:
-    """Show a visitor's mistake in the status line; nothing else on the page changes then."""
+    """Show a visitor's mistake, or a full disk, in the status line; nothing else on the page changes then."""
 
     @functools.wraps(handler)
     def wrapped(self: HasStatus, *arguments: Any) -> Updates:
@@ -37,6 +41,10 @@ def told(handler: Callable[..., Updates]) -> Callable[..., Updates]:
             return {self.status: theme.status(sentence(str(error)), error=True)}
         except FileNotFoundError:  # files of a run are kept for a while only
             text = "The pictures of this run have been cleared away: fill the hole again."
+            return {self.status: theme.status(text, error=True)}
+        except OSError as error:
+            _log.error("%s: %s", handler.__qualname__, error)
+            text = "The server's disk is full or cannot be written: please tell whoever runs it."
             return {self.status: theme.status(text, error=True)}
 
     return wrapped
