@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -15,8 +14,11 @@ from typing import Annotated
 import tyro
 
 from demo.guard import is_loopback
-from medfe.cli import fail
+from medfe.cli import fail, repeated_option
 from medfe.errors import MedfeError
+
+SEVERAL = ("--models",)
+"""Options of several values. Given twice, tyro would take the last and drop the values of the first in silence."""
 
 
 @dataclass
@@ -78,18 +80,19 @@ class Demo:
 
         contenders, library = load_contenders(self.models, self.device, self.shipped), Library(self.images)
         # Uploads and results lie in a new folder that only this user can read; the app serves files from nowhere else.
-        with contextlib.ExitStack() as stack:
-            try:
-                folder = tempfile.TemporaryDirectory(prefix="medfe-demo-", ignore_cleanup_errors=True)
-                cache = stack.enter_context(folder)
-                os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
-                signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
-                from demo.app import Server, build_app, serve  # noqa: PLC0415
-                from demo.reports import FOLDER  # noqa: PLC0415
+        with temporary_folder() as cache:
+            os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}  # read when it is loaded
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
+            from demo.app import Server, build_app, serve  # noqa: PLC0415
+            from demo.reports import FOLDER  # noqa: PLC0415
 
+            try:
                 app = build_app(contenders, library, Path(cache), self.results or FOLDER, 60 * self.keep_minutes)
             except OSError as error:
-                raise MedfeError(f"temporary folder: cannot be written ({error}); TMPDIR can name another") from None
+                # What cannot be read says which file it is; a write that fails half-way does not.
+                if error.filename is None or str(error.filename).startswith(cache):
+                    raise unwritable(error) from None
+                raise
             serve(app, Server(self.host, self.port, users, self.max_upload_mb))
 
     def _serve_study(self, folder: Path) -> None:
@@ -98,6 +101,23 @@ class Demo:
         from demo.label import serve_study  # noqa: PLC0415
 
         serve_study(folder, self.host, self.port, self.database or os.environ.get("MEDFE_STUDY_DATABASE"))
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder that is removed at the end of a `with`.
+
+    Raises:
+        MedfeError: it cannot be made.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="medfe-demo-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise unwritable(error) from None
+
+
+def unwritable(error: OSError) -> MedfeError:
+    """Return what is told of a full disk."""
+    return MedfeError(f"temporary folder: cannot be written ({error}); TMPDIR can name another")
 
 
 def read_users(path: Path) -> tuple[tuple[str, str], ...]:
@@ -126,11 +146,16 @@ def read_users(path: Path) -> tuple[tuple[str, str], ...]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit code 2 for a user's mistake, with one line that says which."""
     logging.basicConfig(level=logging.WARNING, format="medfe: %(message)s")
-    settings = tyro.cli(Demo, prog="python -m demo", args=sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if repeated := repeated_option(arguments, SEVERAL):
+        fail(f"{repeated}: given more than once, expected {repeated} VALUE VALUE")
+    settings = tyro.cli(Demo, prog="python -m demo", args=arguments)
     try:
         settings.run()
     except MedfeError as error:
         fail(str(error))
+    except OSError as error:  # a file that cannot be read, a full disk: nothing that a traceback would explain
+        fail(f"{error.filename or 'file system'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print()
 

@@ -65,10 +65,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
 
 
-def repeated_option(arguments: Sequence[str]) -> str | None:
-    """Return the first option of several values that is given twice, as `--a b` or `--a=b`, or None."""
+def repeated_option(arguments: Sequence[str], several: Sequence[str] = SEVERAL) -> str | None:
+    """Return the first of the options of several values that is given twice, as `--a b` or `--a=b`, or None."""
     names = [argument.partition("=")[0] for argument in arguments]
-    return next((name for name in SEVERAL if names.count(name) > 1), None)
+    return next((name for name in several if names.count(name) > 1), None)
 
 
 def fail(message: str) -> None:

@@ -1,9 +1,10 @@
+import dataclasses
 import errno
 import signal
 
 import pytest
 
-from demo.__main__ import main, read_users
+from demo.__main__ import SEVERAL, Demo, main, read_users
 from medfe.errors import MedfeError
 
 
@@ -19,6 +20,7 @@ from medfe.errors import MedfeError
         (["--max-upload-mb", "nan"], "--max-upload-mb nan"),
         (["--no-shipped"], "no model"),
         (["--no-shipped", "--models", "absent"], "'absent'"),
+        (["--models", "a", "--models=b"], "--models: given more than once, expected --models VALUE VALUE"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line_with_exit_code_2(capsys, arguments, named):
@@ -31,12 +33,25 @@ def test_a_wrong_setting_is_told_in_one_line_with_exit_code_2(capsys, arguments,
     assert named in message
 
 
-@pytest.mark.parametrize("function", ["tempfile.TemporaryDirectory", "demo.app.build_app"])
-def test_a_full_temporary_folder_is_told_in_one_line(capsys, monkeypatch, function):
+def test_every_option_of_several_values_is_guarded():
+    assert tuple(f"--{field.name}" for field in dataclasses.fields(Demo) if "tuple[" in field.type) == SEVERAL
+
+
+@pytest.mark.parametrize(
+    ("function", "named", "told"),
+    [
+        ("tempfile.TemporaryDirectory", None, "temporary folder: cannot be written"),
+        ("demo.app.build_app", None, "temporary folder: cannot be written"),
+        ("demo.app.build_app", "results/main.md", "medfe: error: results/main.md: Input/output error"),
+        ("demo.pictures.Library", "photographs", "medfe: error: photographs: Input/output error"),
+    ],
+)
+def test_a_file_system_that_fails_at_the_start_is_told_in_one_line(capsys, monkeypatch, function, named, told):
     def fail(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.EIO, "Input/output error", named)
 
     monkeypatch.setattr("demo.models.load_contenders", lambda *_: [])
+    monkeypatch.setattr("demo.pictures.Library", lambda *_: None)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(function, fail)
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"):
@@ -46,7 +61,7 @@ def test_a_full_temporary_folder_is_told_in_one_line(capsys, monkeypatch, functi
     message = capsys.readouterr().err
     assert ended.value.code == 2
     assert message.count("\n") == 1
-    assert "temporary folder: cannot be written" in message
+    assert told in message
 
 
 def test_users_are_read_from_lines_of_name_and_password(tmp_path):
