@@ -62,11 +62,10 @@ def build_app(server: LabelServer, *, local: bool, turnstile: Turnstile | None =
         local: The server listens on this machine only, so that any other host name is a disguise.
         turnstile: How many may join from one address; default: `Turnstile`'s own numbers.
     """
-    admits = (turnstile or Turnstile()).admits
     routes = [_page(f"/{path}", *file) for path, file in PAGE.items()]
     routes += [
         _api("/api/study", "GET", server.describe),
-        _api("/api/join", "POST", server.join, JoinBody, admits),
+        _api("/api/join", "POST", server.join, JoinBody, turnstile or Turnstile()),
         _api("/api/progress", "GET", server.progress),
         _api("/api/practice/{number}", "GET", server.practice),
         _api("/api/practice/{number}", "POST", server.answer_practice, PracticeBody),
@@ -164,18 +163,22 @@ def _page(path: str, name: str, media_type: str) -> Route:
 
 def _api(
     path: str, method: str, answer: Callable[..., dict[str, Any]], body: type[Body] | None = None,
-    admits: Callable[[str], bool] | None = None,
+    turnstile: Turnstile | None = None,
 ) -> Route:  # fmt: skip
     async def endpoint(request: Request) -> Response:
         try:
             parsed = None if body is None else body.model_validate_json(await _read(request))
         except ValidationError:  # its message would repeat what was sent
             return _error(422, "The request is not understood.")
-        if admits is not None and not admits(request.client.host if request.client else ""):
+        address = request.client.host if request.client else ""
+        if turnstile is not None and not turnstile.admits(address):
             return _error(429, "Many people are joining from your network. Please try again in a minute.", "crowded")
         _, _, token = request.headers.get("authorization", "").partition("Bearer ")
         call = partial(answer, token, parsed, **request.path_params)
-        return await _answered(lambda: run_in_threadpool(call))
+        answered = await _answered(lambda: run_in_threadpool(call))
+        if turnstile is not None and answered.status_code != 200:
+            turnstile.give_back(address)
+        return answered
 
     return Route(path, endpoint, methods=[method])
 

@@ -45,6 +45,13 @@ class Turnstile:
             self._free_at[network] = free_at
             return True
 
+    def give_back(self, address: str) -> None:
+        """Return the place of a newcomer who was not let in."""
+        network = network_of(address)
+        with self._lock:
+            if network in self._free_at:
+                self._free_at[network] -= self.seconds
+
     @property
     def held(self) -> int:
         """Number of addresses in memory."""

@@ -3,15 +3,18 @@
 import base64
 import json
 import struct
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import event, select
+from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
 from demo.label import LabelServer, build_app
 from demo.turnstile import Turnstile
 from medfe.preference import tables, tokens
 from medfe.preference.database import connect, database_url
+from medfe.preference.records import RefusedError
 from medfe.preference.store import VoteStore
 
 from .browser import Rater, answer, serve
@@ -197,3 +200,15 @@ def test_a_device_that_joins_over_and_over_has_to_wait_and_takes_no_places(place
         assert len(connection.execute(select(tables.raters)).all()) == 2
     elsewhere = TestClient(app, base_url="http://127.0.0.1", client=("192.0.2.7", 50_000))
     assert Rater(elsewhere).ask("join", {"consent_version": "1"}).status_code == 200
+
+
+def test_who_was_not_let_in_takes_no_place_of_the_address(place, monkeypatch):
+    folder, study, store = place
+    app = build_app(LabelServer(folder, study, store), local=True, turnstile=Turnstile(at_once=1))
+    rater = Rater(TestClient(app, base_url="http://127.0.0.1"))
+    failures = {409: RefusedError("consent", "changed"), 503: DBAPIError("INSERT", {}, Exception("gone"))}
+    for status, failure in failures.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(VoteStore, "join", Mock(side_effect=failure))
+            assert [rater.ask("join", {"consent_version": "1"}).status_code for _ in range(2)] == [status, status]
+    assert [rater.ask("join", {"consent_version": "1"}).status_code for _ in range(2)] == [200, 429]

@@ -22,6 +22,16 @@ def test_so_many_come_at_once_and_then_one_after_each_interval():
     assert [turnstile.admits("192.0.2.1") for _ in range(4)] == [True, True, True, False]
 
 
+def test_a_place_that_is_given_back_is_free_at_once():
+    clock = Clock()
+    turnstile = Turnstile(at_once=2, seconds=60, clock=clock)
+    assert [turnstile.admits("192.0.2.1") for _ in range(3)] == [True, True, False]
+    turnstile.give_back("192.0.2.1")
+    assert [turnstile.admits("192.0.2.1") for _ in range(2)] == [True, False]
+    turnstile.give_back("198.51.100.1")  # of one who took none
+    assert turnstile.held == 1
+
+
 def test_other_addresses_do_not_wait():
     turnstile = Turnstile(at_once=1)
     assert turnstile.admits("192.0.2.1")
