@@ -60,13 +60,22 @@ def two_way_variance(influence: Array, raters: Labels, images: Labels, counted: 
     return np.where(variance > 0, variance, np.maximum(np.maximum(by_rater, by_image), by_cell))
 
 
+def count_groups(labels: Labels, counted: npt.NDArray[np.bool_]) -> Labels:
+    """Return of how many raters, or images, votes enter each estimate: (N,) labels, (S, N) marks → (S,)."""
+    groups: Labels = (counted.astype(np.float64) @ _members(labels) > 0).sum(axis=1)
+    return groups
+
+
 def _one_way(influence: Array, labels: Labels, counted: npt.NDArray[np.bool_]) -> Array:
-    # N×G, one 1 a row; G may be as large as N.
-    members = sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)))
-    groups = (counted.astype(np.float64) @ members > 0).sum(axis=1)
+    groups = count_groups(labels, counted)
     factor = np.divide(groups, groups - 1, out=np.full(len(groups), np.inf), where=groups > 1)
-    sums: Array = ((influence @ members) ** 2).sum(axis=1)  # S×G → S
+    sums: Array = ((influence @ _members(labels)) ** 2).sum(axis=1)  # S×G → S
     return np.where(sums > 0, factor, 1.0) * sums
+
+
+def _members(labels: Labels) -> sparse.csr_array:
+    """Return N×G, one 1 a row; G may be as large as N."""
+    return sparse.csr_array((np.ones(len(labels)), (np.arange(len(labels)), labels)))
 
 
 def clustered_mean(

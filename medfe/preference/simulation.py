@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import optimize, special, stats
 
 from medfe.errors import MedfeError
-from medfe.preference.clustered import Array, Labels, two_way_variance
+from medfe.preference.clustered import Array, Labels, count_groups, two_way_variance
 from medfe.preference.plan import History, plan_session
 from medfe.preference.scenario import Scenario
 
@@ -27,7 +27,8 @@ class SimulatedCoverage:
 
     Attributes:
         scenario: What was simulated.
-        studies: Number of studies.
+        studies: Number of studies, those left out that the analysis gives no interval: without a decided vote of two
+            raters and on two images.
         truth: True share.
         covered: Share of studies whose cluster-robust interval holds the truth.
         naive_covered: The same of the Wilson interval, which takes votes for independent.
@@ -68,22 +69,22 @@ def simulate(scenario: Scenario, studies: int = 500, seed: int = 0, level: float
     """Simulate studies and compare their intervals with the truth.
 
     Raises:
-        MedfeError: a setting out of its range.
+        MedfeError: a setting out of its range, or too few decided votes in every study.
     """
     _check(scenario, studies)
     rng = np.random.default_rng(seed)
     raters, images = sessions(scenario, rng)
     wins, losses = draw_votes(scenario, raters, images, studies, rng)
-    decisive = wins | losses
-    n = decisive.sum(axis=1)
-    usable = n > 0
-    wins, decisive, n = wins[usable], decisive[usable], n[usable]
-    estimate = wins.sum(axis=1) / n
-
-    influence = np.where(decisive, wins - estimate[:, None], 0.0) / n[:, None]
-    variance = two_way_variance(influence, raters, images, decisive)
-    reach = stats.t.ppf((1 + level) / 2, min(scenario.raters, scenario.images) - 1) * np.sqrt(variance)
-    low, high = np.maximum(estimate - reach, 0), np.minimum(estimate + reach, 1)
+    decided = wins | losses
+    usable = np.minimum(count_groups(raters, decided), count_groups(images, decided)) >= 2
+    if not usable.any():
+        raise MedfeError(
+            f"ties: found {scenario.ties:g}, expected fewer: no study of {studies} has decided votes of two raters on "
+            "two pictures"
+        )
+    wins, decided = wins[usable], decided[usable]
+    n = decided.sum(axis=1)
+    estimate, low, high = intervals(wins, decided, raters, images, level)
     naive_low, naive_high = wilson(wins.sum(axis=1), n, level)
     return SimulatedCoverage(
         scenario=scenario, studies=int(usable.sum()), truth=scenario.share,
@@ -136,6 +137,32 @@ def latent(scenario: Scenario) -> tuple[float, float]:
 
     found = optimize.root(misses, [float(special.logit(scenario.share)), 2 * scenario.ties], tol=1e-12)
     return float(found.x[0]), float(found.x[1])
+
+
+def intervals(
+    wins: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_], raters: Labels, images: Labels, level: float
+) -> tuple[Array, Array, Array]:
+    """Return the share of wins of many studies and both ends of its interval, as the analysis has them.
+
+    Args:
+        wins: (S, N) whether a vote is a win.
+        decided: (S, N) whether it is no tie.
+        raters: (N,) label of each vote's rater.
+        images: (N,) label of each vote's image.
+        level: Nominal coverage.
+
+    Returns:
+        (S,) each what `medfe.preference.clustered.clustered_mean` gives for a study's decided votes.
+    """
+    n = decided.sum(axis=1)
+    share = wins.sum(axis=1) / n
+    units = np.minimum(count_groups(raters, decided), count_groups(images, decided))
+    influence = np.where(decided, wins - share[:, None], 0.0) / n[:, None]
+    error = np.sqrt(two_way_variance(influence, raters, images, decided))
+    # Equal votes have no spread: Clopper and Pearson's interval of so many units, in its closed form for all or none.
+    exact = 1 - ((1 - level) / 2) ** (1 / units)
+    reach = np.where((share == 0) | (share == 1), exact, stats.t.ppf((1 + level) / 2, units - 1) * error)
+    return share, np.maximum(share - reach, 0), np.minimum(share + reach, 1)
 
 
 def wilson(wins: Labels, n: Labels, level: float) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import pytest
 from medfe.errors import MedfeError
 from medfe.preference.clustered import clustered_mean
 from medfe.preference.scenario import Scenario
-from medfe.preference.simulation import draw_votes, sessions, simulate, wilson
+from medfe.preference.simulation import draw_votes, intervals, sessions, simulate, wilson
 
 
 @functools.cache
@@ -52,16 +52,40 @@ def test_votes_have_the_share_of_wins_and_of_ties_asked_for(share, ties):
     assert wins.sum() / (wins | losses).sum() == pytest.approx(share, abs=0.02)
 
 
-def test_the_simulated_intervals_are_those_of_the_analysis():
-    scenario = Scenario(raters=20, images=30, trials=20)
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ({"raters": 20, "images": 30, "trials": 20}, {"cluster-robust"}),
+        ({"raters": 3, "images": 20, "trials": 5, "share": 0.97}, {"cluster-robust", "exact"}),
+        ({"raters": 4, "images": 20, "trials": 2, "ties": 0.6}, {"cluster-robust", "exact", "too few"}),
+    ],
+    ids=["many votes", "votes that may all be equal", "raters without a decided vote"],
+)
+def test_the_simulated_intervals_are_those_of_the_analysis(changes, kinds):
+    scenario = Scenario(**changes)
     rng = np.random.default_rng(5)
     raters, images = sessions(scenario, rng)
     wins, losses = draw_votes(scenario, raters, images, 60, rng)
-    covered = 0
-    for won, lost in zip(wins, losses, strict=True):
-        mark = won | lost
-        covered += clustered_mean(won[mark], raters[mark], images[mark]).holds(scenario.share)
-    assert simulate(scenario, studies=60, seed=5).covered == pytest.approx(covered / 60)
+    found, met = [], set()
+    for won, decided in zip(wins, wins | losses, strict=True):
+        if len(np.unique(raters[decided])) < 2:
+            met.add("too few")
+            continue
+        own = clustered_mean(won[decided], raters[decided], images[decided])
+        met.add(own.method.split()[0])
+        together = intervals(won[None], decided[None], raters, images, 0.95)
+        assert [float(part[0]) for part in together] == pytest.approx([own.estimate, own.low, own.high])
+        found.append(own)
+    simulated = simulate(scenario, studies=60, seed=5)
+    assert simulated.studies == len(found)
+    assert simulated.covered == pytest.approx(np.mean([own.holds(scenario.share) for own in found]))
+    assert simulated.width == pytest.approx(np.mean([own.high - own.low for own in found]))
+    assert met == kinds
+
+
+def test_studies_of_ties_alone_are_refused():
+    with pytest.raises(MedfeError, match=r"ties: found 0\.999"):
+        simulate(Scenario(raters=2, images=2, trials=1, ties=0.999), studies=3)
 
 
 def test_wilson_s_interval_is_the_one_of_the_books():
