@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ DATABASE_VARIABLE = "MEDFE_STUDY_DATABASE"
 BUSY_SECONDS = 20.0
 """How long a writer waits for another."""
 _CONNECTIONS = 8
+_log = logging.getLogger(__name__)
 
 
 def database_url(folder: Path, named: str | None) -> URL:
@@ -71,6 +73,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
     queue = engine.get_execution_options().get("medfe_queue", nullcontext())
     with queue, engine.connect().execution_options(medfe_writes=True) as connection, connection.begin():
         yield connection
+
+
+def forget_deleted(engine: Engine) -> None:
+    """Empty SQLite's log of writes, in which deleted rows would stay readable until others are written over them.
+
+    Where a reader of an older state of the database keeps the log in use, that is left to the next time. PostgreSQL
+    clears deleted rows away by itself, a while later.
+    """
+    if engine.dialect.name == "sqlite":
+        queue = engine.get_execution_options()["medfe_queue"]
+        with queue, closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:  # they are deleted all the same
+                _log.warning("what was deleted stays in SQLite's log for now (%s)", error)
 
 
 @contextmanager
@@ -130,6 +147,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver begins no transactions of its own; see _begin_sqlite
     for setting in (
         "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {int(1000 * BUSY_SECONDS)}",
+        "secure_delete = ON",  # or answers that were withdrawn would stay readable in pages that are free
     ):  # fmt: skip
         connection.execute(f"PRAGMA {setting}").close()
 

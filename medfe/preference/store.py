@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import queries, tables, tokens
-from medfe.preference.database import connect, expect_empty, has_tables, reason, writing
+from medfe.preference.database import connect, expect_empty, forget_deleted, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.inserts import insert_once, insert_trials
 from medfe.preference.plan import plan_session
@@ -236,6 +236,7 @@ class VoteStore:
             own_trials = select(trials.c.id).where(trials.c.rater == rater.id)
             connection.execute(delete(votes).where(votes.c.trial.in_(own_trials)))
             connection.execute(update(raters).where(raters.c.id == rater.id).values(withdrawn=self.clock()))
+        forget_deleted(self.engine)
 
     def main_votes(self) -> int:
         """Return the number of answers to main trials."""

@@ -1,10 +1,11 @@
 """Databases of votes: whose they are, what they enforce, what is told of one that cannot be used."""
 
+import sqlite3
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from medfe.errors import MedfeError
@@ -77,6 +78,42 @@ def test_sqlite_flushes_every_commit_and_checks_foreign_keys(sqlite_store):
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 20_000}
+
+
+def test_answers_that_were_withdrawn_are_in_no_byte_of_the_files(sqlite_store):
+    tokens_of = [sqlite_store.join("1") for _ in range(4)]
+    given = {token: [] for token in tokens_of}
+    for _ in range(8):
+        for token in tokens_of:
+            trial = sqlite_store.next_trial(token)
+            given[token] += [tokens.random_name(), tokens.random_name()]
+            sqlite_store.vote(token, trial.name, answer(request=given[token][-2]))
+            sqlite_store.correct(token, trial.name, given[token][-1], "tie")
+
+    def readable():
+        files = Path(sqlite_store.engine.url.database).parent.glob("votes.sqlite*")
+        content = b"".join(path.read_bytes() for path in files)
+        return [sum(name.encode() in content for name in given[token]) for token in tokens_of]
+
+    assert readable() == [16, 16, 16, 16]
+    sqlite_store.withdraw(tokens_of[1])
+    assert readable() == [16, 0, 16, 16]
+
+
+def test_a_withdrawal_is_kept_where_sqlite_s_log_cannot_be_emptied(sqlite_store, caplog):
+    token = sqlite_store.join("1")
+    sqlite_store.vote(token, sqlite_store.next_trial(token).name, answer())
+    event.listen(sqlite_store.engine, "checkout", _deny_checkpoints)
+    sqlite_store.withdraw(token)
+    assert count(sqlite_store, tables.votes) == 0
+    assert "stays in SQLite's log for now" in caplog.text
+
+
+def _deny_checkpoints(connection, *_):
+    denied = {sqlite3.SQLITE_PRAGMA: {"wal_checkpoint"}}
+    connection.set_authorizer(
+        lambda action, name, *_: sqlite3.SQLITE_DENY if name in denied.get(action, ()) else sqlite3.SQLITE_OK
+    )
 
 
 def test_a_full_disk_is_known_by_its_number_whatever_the_words():
