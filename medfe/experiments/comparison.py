@@ -16,7 +16,7 @@ from medfe.experiments.records import TABLES
 
 _SECONDS_PER_IMAGE, _SECONDS_PER_METHOD = 0.05, 90.0
 # Of one training each: intervals over photographs are told, verdicts between arms are not.
-_VERDICTS = ["role", "p", "p_holm", "test", "verdict"]
+_VERDICTS = ["role", "p", "p_holm", "test", "verdict", "margin", "equivalent"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,9 +38,10 @@ def contrasts(
 ) -> pd.DataFrame:
     """Return one row per contrast, always first − second: the primary, the secondary ones, then what is not tested.
 
-    Intervals are paired t over seeds that both arms have. Holm's correction covers all secondary contrasts together,
-    and is made only when all of them are there with all registered seeds, excluded ones apart. The primary verdict
-    waits for its seeds likewise; until then neither difference nor interval is told, so that none is read as a result.
+    Intervals are paired t over seeds that both arms have. Holm's correction covers all secondary contrasts together
+    that have an interval, once all are there with all registered seeds, excluded ones apart. The primary verdict
+    waits for its seeds likewise; until then neither difference nor interval is told, so that none is read as a result,
+    and what is not tested has no row.
 
     Args:
         experiment: Its contrasts, entries and margin.
@@ -53,29 +54,27 @@ def contrasts(
     found = {contrast: _pairs(metrics, contrast) for contrast in tested}
     intervals = {contrast: _interval(pairs) for contrast, pairs in found.items()}
     expected = {contrast: _expected(experiment, contrast, excluded) for contrast in tested}
-    complete = {
-        contrast: interval is not None and set(found[contrast].seeds) == expected[contrast]
-        for contrast, interval in intervals.items()
-    }
+    complete = {contrast: set(found[contrast].seeds) == expected[contrast] for contrast in tested}
     adjusted: dict[str, float] = {}
-    if all(complete[contrast] for contrast in experiment.secondary):
+    done = all(complete[contrast] for contrast in experiment.secondary)
+    if done:
         p_values = {str(one): interval.p_value for one in experiment.secondary if (interval := intervals[one])}
         adjusted = holm(p_values)
 
     rows = []
     for contrast in tested:
         role = PRIMARY if contrast == experiment.primary else SECONDARY
-        ready = complete[contrast] and (role == PRIMARY or str(contrast) in adjusted)
+        ready = complete[contrast] and (role == PRIMARY or done)
         margin = _margin(experiment, found[contrast]) if role == PRIMARY else None
         row = _row(contrast, role, found[contrast], intervals[contrast], margin)
         row["p_holm"] = adjusted.get(str(contrast), np.nan) if role == SECONDARY else np.nan
         interval = intervals[contrast]
-        if interval is None:
-            row["verdict"] = f"{len(found[contrast].seeds)} paired seeds: no interval"
-        elif not ready:
+        if not ready:
             seeds = f"{len(found[contrast].seeds)} of {len(expected[contrast])} seeds"
             row |= dict.fromkeys(_INTERIM, np.nan)
             row["verdict"] = f"not yet: {seeds}, or others of the family, are done"
+        elif interval is None:  # of one pair, the others being excluded
+            row["verdict"] = f"paired seeds: {len(found[contrast].seeds)}, no interval"
         else:
             row |= _judged(contrast, interval, found[contrast], margin, adjusted.get(str(contrast)))
         rows.append(row)
@@ -84,7 +83,11 @@ def contrasts(
             for metric in metric_names(metrics):
                 contrast = Contrast(first, second, metric, masks)
                 pairs = _pairs(metrics, contrast)
-                if contrast not in found and pairs.seeds:
+                if (
+                    contrast not in found
+                    and pairs.seeds
+                    and set(pairs.seeds) == _expected(experiment, contrast, excluded)
+                ):
                     rows.append(_row(contrast, DESCRIPTIVE, pairs, _interval(pairs), None))
     return pd.DataFrame(rows)
 

@@ -67,6 +67,14 @@ class Entry(ABC):
             MedfeError: data or weights are missing, or the folder holds a run with other settings.
         """
 
+    def restore(self, place: Workplace) -> None:
+        """Make the weights again that others start from; its record is there and stays.
+
+        Raises:
+            Interrupted, MedfeError: as `run`.
+        """
+        self.run(place)
+
     def digest(self, experiment: Experiment) -> str:
         """Return a short hash of the settings, the same on every machine."""
         text = json.dumps(self.settings(experiment), sort_keys=True)

@@ -27,9 +27,12 @@ class Journal:
         """Print and keep a line."""
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {message}"
         print(line, file=sys.stderr, flush=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:  # a disk that is full ends a run, not the experiment
+            print(f"{self.path}: not written ({error})", file=sys.stderr, flush=True)
 
     def begun(self, entry: Entry) -> None:
         """Report the beginning of a run."""

@@ -1,4 +1,4 @@
-"""The registered experiments. What they ask, and what counts as an answer, stands in notebooks/results/plan.md."""
+"""The registered experiments. What `main` asks, and what counts as an answer, stands in notebooks/results/plan.md."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from medfe.evaluation.names import heading, number, title
 from medfe.experiments.contrasts import DESCRIPTIVE, NOT_SHOWN, PRIMARY, SECONDARY
 from medfe.experiments.entry import Experiment
 from medfe.experiments.records import EXCLUDED, Record
+from medfe.experiments.tables import done
 
 SHOWN = ("kid_efficientnet_lite2", "fd_efficientnet_lite2", "l1_hole", "psnr_hole", "ssim_hole")
 """Metrics in the report's tables; all are in the CSV files."""
@@ -42,7 +43,9 @@ def _p(value: float) -> str:
 
 def _state(experiment: Experiment, records: dict[str, Record]) -> str:
     missing = [f"`{entry.name}`" for entry in experiment.entries if entry.name not in records]
-    lines = [f"{len(records)} of {len(experiment.entries)} runs are done."]
+    good = len(done(records))
+    excluded = f", {len(records) - good} excluded" if good < len(records) else ""
+    lines = [f"{good} of {len(experiment.entries)} runs are done{excluded}."]
     if missing:
         lines.append(f"**Missing:** {', '.join(missing)}.")
     for name, record in records.items():
@@ -144,7 +147,7 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
             number(row["difference"], row["metric"], difference=True),
             " to ".join(number(row[end], row["metric"], difference=True) for end in ("low", "high")),
         ]
-        for _, row in table[table["metric"].isin([*SHOWN, "ssim", "l1"])].iterrows()
+        for _, row in table[table["metric"].isin([*SHOWN, "psnr", "ssim", "l1"])].iterrows()
     ]  # fmt: skip
     words = "Over photographs of one training each; other seeds may differ by more."
     head = ["contrast", "metric", "masks", "difference", "95 % interval"]

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from medfe.config import AutoencoderRunConfig, RunConfig
+from medfe.errors import MedfeError
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
 
@@ -22,13 +23,16 @@ def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunCo
         config: The settings it must have.
 
     Raises:
-        MedfeError: if the folder holds a run with other settings.
+        MedfeError: if the folder holds a run with other settings, or the weights are damaged.
     """
-    check_same_run(folder, config)
+    check_same_run(folder, config, weights)
     if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
         return False
-    with safe_open(weights, framework="pt") as file:  # the header alone
-        metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
+    try:
+        with safe_open(weights, framework="pt") as file:  # the header alone
+            metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
+    except (SafetensorError, ValueError):
+        raise MedfeError(f"{weights}: damaged; delete it, and the training goes on from its saved state") from None
     return bool(metadata.get("step") == config.max_steps)
 
 

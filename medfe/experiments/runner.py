@@ -80,7 +80,7 @@ def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]
 
 
 def execute(entry: Entry, place: Workplace) -> None:
-    """Run one entry and write its record.
+    """Run one entry and write its record, or make its weights again where the record is there.
 
     Raises:
         Interrupted, MedfeError: as `Entry.run`.
@@ -91,6 +91,9 @@ def execute(entry: Entry, place: Workplace) -> None:
         write_record(place.results, place.experiment, entry, {"reason": reason}, EXCLUDED)
         return
     try:
+        if read_record(place.results, place.experiment, entry) is not None:  # numbers that were told are not replaced
+            entry.restore(place)
+            return
         content = entry.run(place)
     except NonFiniteLossError as error:
         write_record(place.results, place.experiment, entry, {"reason": str(error)}, EXCLUDED)

@@ -88,20 +88,26 @@ class AutoencoderPair(Entry):
 
     def run(self, place: Workplace) -> dict[str, Any]:
         """Train both and measure their reconstruction."""
+        self.restore(place)
         folder = place.folder(self)
-        training: dict[str, Any] = {}
+        training = {kind: training_row(folder / kind, self._placed(kind, place)) for kind in KINDS}
+        return {
+            "training": training, "autoencoders": self.reconstruction(place), "precision": resolve_precision("auto"),
+            "commit": load_weights(folder / "texture.safetensors").metadata.get("commit", ""),
+        }  # fmt: skip
+
+    def restore(self, place: Workplace) -> None:
+        """Train both as far as they are not."""
+        folder = place.folder(self)
         for kind in KINDS:
             config = self._placed(kind, place)
+            if is_trained(folder / kind, folder / f"{kind}.safetensors", config):
+                continue
             fabric = build_fabric(config.precision)
             done = train_autoencoder(config, folder, fabric, max_minutes=place.stop.minutes_left())
             place.stop.check()
             if done < config.max_steps:
                 raise Interrupted
-            training[kind] = training_row(folder / kind, config)
-        return {
-            "training": training, "autoencoders": self.reconstruction(place), "precision": resolve_precision("auto"),
-            "commit": load_weights(folder / "texture.safetensors").metadata.get("commit", ""),
-        }  # fmt: skip
 
     def reconstruction(self, place: Workplace) -> dict[str, Any]:
         """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
@@ -181,15 +187,10 @@ class GeneratorRun(Entry):
 
     def run(self, place: Workplace) -> dict[str, Any]:
         """Train, evaluate, and measure the channels."""
+        self.restore(place)
         folder = place.folder(self)
         matching = self._match(place) if self.matches else {}
         config = self._placed(place, matching.get("weight"))
-        fabric = build_fabric(config.precision)
-        done = train_generator(config, folder, fabric, max_minutes=place.stop.minutes_left())
-        place.stop.check()
-        if done < config.max_steps:
-            raise Interrupted
-
         metrics, areas = measure_run(self.evaluation, self.name, folder, config.generator.image_size, place)
         content: dict[str, Any] = {
             "commit": load_weights(folder / GENERATOR_FILE).metadata.get("commit", ""),
@@ -204,6 +205,18 @@ class GeneratorRun(Entry):
         if self.evaluation.channels is not None:
             content[TABLES] = channel_tables(folder, place.photographs(self.evaluation.channels))
         return content
+
+    def restore(self, place: Workplace) -> None:
+        """Train as far as it is not."""
+        folder = place.folder(self)
+        config = self._placed(place, self._match(place)["weight"] if self.matches else None)
+        if is_trained(folder, folder / GENERATOR_FILE, config):
+            return
+        fabric = build_fabric(config.precision)
+        done = train_generator(config, folder, fabric, max_minutes=place.stop.minutes_left())
+        place.stop.check()
+        if done < config.max_steps:
+            raise Interrupted
 
     def _match(self, place: Workplace) -> dict[str, Any]:
         """Measure both gradient norms, once: a run that goes on keeps its weight."""

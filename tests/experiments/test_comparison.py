@@ -50,12 +50,15 @@ def test_contrasts_are_the_pairs_that_were_asked_for_the_first_one_primary(resul
     pairs = contrasts[["first", "second"]].drop_duplicates().to_numpy().tolist()
     assert sorted(pairs) == sorted([[RUNS[1], RUNS[0]], [RUNS[0], "mean_fill"]])
     assert contrasts.iloc[0][["first", "second", "metric"]].tolist() == [RUNS[1], RUNS[0], "kid_efficientnet_lite2"]
-    assert not {"role", "p", "p_holm", "verdict"} & set(contrasts.columns)  # one training each gives none
+    assert not {"role", "p", "p_holm", "verdict", "margin", "equivalent"} & set(
+        contrasts.columns
+    )  # one training each gives none
     assert {"masks", "commit", "digest", "seed"} <= set(contrasts.columns)
 
 
 def test_the_report_shows_them(results):
     text = (results / "small.md").read_text()
     assert "## Against each other and baselines" in text
-    assert "| `low_resolution_seed0` − `mean_fill` | L1, hole | center |" in text
+    for metric in ("L1, hole", "PSNR", "SSIM"):
+        assert f"| `low_resolution_seed0` − `mean_fill` | {metric} | center |" in text
     assert "4 of 4 runs are done." in text

@@ -80,17 +80,41 @@ def test_the_verdict_goes_without_an_excluded_seed(tmp_path):
     row = primary(tmp_path)
     assert (row["n"], row["seeds"], row["difference"]) == (5, "0 1 2 3 4", 3.0)
     assert row["claim"] == "contradicted"
-    assert "**Excluded:** `autoencoder_seed5` (step 2: l1 = inf)." in (tmp_path / "main.md").read_text()
+    report = (tmp_path / "main.md").read_text()
+    assert "11 of 34 runs are done, 1 excluded." in report
+    assert "**Excluded:** `autoencoder_seed5` (step 2: l1 = inf)." in report
 
 
-def test_an_interval_needs_two_pairs(tmp_path):
-    write(tmp_path, "low_resolution", 0, **{KID: 1.0})
-    write(tmp_path, "autoencoder", 0, **{KID: 2.0})
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_nothing_of_an_unfinished_contrast_is_told_tested_or_not(tmp_path, seeds):
+    for seed in range(seeds):
+        for arm, value in (("low_resolution", 1.0), ("autoencoder", 2.0 + seed)):
+            write(tmp_path, arm, seed, **{KID: value, "l1": value})
     summarize(MAIN, tmp_path)
-    row = primary(tmp_path)
-    assert row["difference"] == 1.0
-    assert pd.isna(row["low"])
-    assert row["verdict"] == "1 paired seeds: no interval"
+    rows = table(tmp_path, "contrasts")
+    assert set(rows["role"]) == {"primary", "secondary"}
+    assert rows[["difference", "low", "high", "p_value", "sd", "detectable"]].isna().all(axis=None)
+    assert rows["verdict"].str.startswith("not yet: ").all()
+
+
+def test_what_is_not_tested_is_told_when_all_its_seeds_are_there(tmp_path):
+    for seed in range(6):
+        for arm, value in (("low_resolution", 1.0), ("autoencoder", 2.0 + seed)):
+            write(tmp_path, arm, seed, l1=value)
+    summarize(MAIN, tmp_path)
+    rows = table(tmp_path, "contrasts")
+    (row,) = (row for _, row in rows[rows["role"] == "not tested"].iterrows())
+    assert (row["metric"], row["n"], row["difference"]) == ("l1", 6, 3.5)
+
+
+def test_seeds_that_are_excluded_do_not_hold_back_the_family():
+    contrast = Contrast("autoencoder", "low_resolution", "l1_hole", "center")
+    row = {"run": "", "seed": 0, "masks": "center", "digest": "d", "commit": "c"}
+    metrics = pd.DataFrame(
+        [{**row, "arm": "low_resolution", "l1_hole": 1}, {**row, "arm": "autoencoder", "l1_hole": 3}]
+    )
+    (found,) = contrasts(small((contrast,)), metrics, {("autoencoder", 1)}).to_dict("records")
+    assert (found["difference"], found["verdict"]) == (2, "paired seeds: 1, no interval")
 
 
 def small(secondary=()):
@@ -176,9 +200,12 @@ def test_means_and_deviations_are_those_over_seeds(tmp_path):
 def test_a_table_of_runs_whose_records_are_gone_goes_too(tmp_path):
     for arm in ("low_resolution", "autoencoder"):
         write(tmp_path, arm, 0, **{KID: 1.0})
-    (tmp_path / "main_matching.csv").write_text("run\nlow_resolution_matched_seed0\n")
+    for name in ("main_matching", "main_channels", "ship_comparison_means"):
+        (tmp_path / f"{name}.csv").write_text("run\nlow_resolution_matched_seed0\n")
     summarize(MAIN, tmp_path)
     assert not (tmp_path / "main_matching.csv").exists()
+    assert not (tmp_path / "main_channels.csv").exists()
+    assert (tmp_path / "ship_comparison_means.csv").exists()  # of another experiment
     assert len(table(tmp_path, "metrics")) == 2
 
 

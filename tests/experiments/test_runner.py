@@ -9,8 +9,9 @@ import pytest
 
 from medfe.errors import MedfeError
 from medfe.experiments import runner
+from medfe.experiments.journal import Journal
 from medfe.experiments.overview import overview
-from medfe.experiments.records import read_record
+from medfe.experiments.records import read_record, write_record
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.stopping import Interrupted
 from medfe.experiments.summary import summarize
@@ -78,6 +79,51 @@ def test_missing_weights_are_made_again_only_where_a_run_starts_from_them(finish
     (results / "runs" / "small" / "autoencoder_seed0.json").unlink()
     assert names(pending_entries(place)) == ["autoencoders_seed0", "low_resolution_seed0", "autoencoder_seed0"]
     assert names(pending_entries(place, ("autoencoder_seed0",))) == ["autoencoders_seed0", "autoencoder_seed0"]
+
+
+def test_weights_made_again_leave_the_record_as_it_is(workplace, monkeypatch):
+    place = workplace(small_experiment())
+    pair, _, run = place.experiment.entries
+    write_record(place.results, place.experiment, pair, {"autoencoders": {"texture_l1": 0.5}})
+    before = files(place.results)
+    trained = []
+    monkeypatch.setattr(type(pair), "restore", lambda entry, _: trained.append(entry.name))
+    runner.execute(pair, place)
+    assert trained == [pair.name]
+    assert files(place.results) == before
+    monkeypatch.setattr(GeneratorRun, "run", lambda *_: {"metrics": []})
+    runner.execute(run, place)
+    assert read_record(place.results, place.experiment, run)["metrics"] == []
+
+
+def test_a_finished_training_is_not_trained_again_without_its_state(finished, tmp_path, monkeypatch):
+    place = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
+    shutil.copytree(finished.out, place.out, ignore=shutil.ignore_patterns("state.ckpt"))
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    for name in ("train_autoencoder", "train_generator"):
+        monkeypatch.setattr(f"medfe.experiments.trainings.{name}", refuse)
+    for entry in place.experiment.entries[:2]:
+        entry.restore(place)
+
+
+def test_damaged_weights_are_named(finished, tmp_path):
+    place = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
+    weights = place.out / "tiny_utkface" / "low_resolution_seed0" / "generator.safetensors"
+    shutil.copytree(finished.out / "tiny_utkface" / "low_resolution_seed0", weights.parent)
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(MedfeError, match=r"generator\.safetensors: damaged; delete it"):
+        pending_entries(place)
+
+
+def test_a_journal_that_cannot_be_written_ends_nothing(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    Journal(tmp_path / "file" / "main.log", 1.0).say("begun")
+    told = capsys.readouterr().err
+    assert "begun" in told
+    assert "main.log: not written" in told
 
 
 def test_a_record_of_other_settings_is_refused_naming_them(finished):

@@ -1,0 +1,99 @@
+"""RESULTS/README.md: the papers' claims, what a difference may come of, and the tables behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from medfe.evaluation.markdown import markdown
+from medfe.experiments.contrasts import DESCRIPTIVE, SECONDARY
+from medfe.experiments.finding_tables import NOT_TESTED, NOT_YET, Tables, better, effect, seeds
+from medfe.experiments.findings import findings
+from medfe.training.checkpoint import write_atomically
+
+_KID, _MASKS = "kid_efficientnet_lite2", "center"
+
+_HEAD = """\
+Small networks, two CPU cores, faces of 64×64 pixels unless said otherwise: evidence for this scale, not proof for the
+papers'. What was asked, and what would count as an answer, was [planned](plan.md) before the first run; rules 3 to 9
+below were written later, when half of the seeds were known. Intervals are 95 %, over trainings unless said otherwise.
+This page is written from the tables by `medfe reproduce`."""
+_SEPARATED = """\
+The two networks differ in several things at once; the other arms change fewer. First arm − second, KID with centre
+masks, lower is better; corrected by Holm where tested, else without verdict."""
+_PUBLISHED, _SCENES = "published_contrasts", "scenes_contrasts"
+
+
+class Separation(NamedTuple):
+    """One thing that two arms differ in, of those that the comparison of the two networks mixes."""
+
+    cause: str
+    first: str
+    second: str
+    table: str = "main_contrasts"
+
+
+SEPARATIONS = (
+    Separation("Everything at once: MEDFE+CAE against MEDFE", "autoencoder", "low_resolution"),
+    Separation("Fidelity of the target, all channels compared", "block_dct_128", "block_dct_3"),
+    Separation("All channels compared instead of three, same information", "block_dct_3", "low_resolution"),
+    Separation("A target as large as a code, without auto-encoders", "block_dct_128", "low_resolution"),
+    Separation("Head tanh, and the image instead of the smoothed one", "low_resolution_tanh_image", "low_resolution"),
+    Separation("No intermediate term", "none", "low_resolution"),
+    Separation("Re-drawn encoders, as released, against MEDFE", "random_encoder", "low_resolution"),
+    Separation("Re-drawn encoders against trained ones", "random_encoder", "autoencoder"),
+    Separation("MEDFE's term as strong as that of MEDFE+CAE", "low_resolution_matched", "low_resolution"),
+    Separation("MEDFE+CAE against a term as strong", "autoencoder", "low_resolution_matched"),
+    Separation("MEDFE as released, with its defects", "low_resolution_published", "low_resolution", _PUBLISHED),
+    Separation("MEDFE+CAE as released, trained encoders", "autoencoder_published", "autoencoder", _PUBLISHED),
+    Separation("Natural photographs: MEDFE+CAE against MEDFE", "autoencoder", "low_resolution", _SCENES),
+)  # fmt: skip
+
+
+def write_findings(folder: Path) -> list[Path]:
+    """Write FOLDER/README.md from the tables in the folder; return its path, or nothing if no claim has one.
+
+    Raises:
+        MedfeError: if a table is damaged.
+    """
+    found = findings(folder)
+    if all(finding.verdict in (NOT_YET, NOT_TESTED) for finding in found):
+        return []
+    claims = [[f"{index}. {one.claim}", f"**{one.verdict}**", one.effect, one.n] for index, one in enumerate(found, 1)]
+    tables = Tables(folder)
+    rules = [
+        f"{index}. {one.rule}" + (f" [`{one.source}.csv`]({one.source}.csv)" if one.source else "")
+        for index, one in enumerate(found, 1)
+    ]
+    reports = [
+        f"* [{path.stem}]({path.name}): `medfe reproduce {path.stem} --data $MEDFE_DATA --out runs`"
+        for path in sorted(folder.glob("*.md"))
+        if any(folder.glob(f"{path.stem}_*.csv"))
+    ]
+    separations = [_row(tables, one) for one in SEPARATIONS]
+    text = "\n\n".join([
+        "# The papers' claims, tested", _HEAD,
+        markdown(["claim", "verdict", "effect (interval)", "n"], claims),
+        "## What a difference comes of", _SEPARATED,
+        markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], separations),
+        "## How each verdict is reached", "\n".join(rules),
+        "## Reports and tables",
+        "\n".join([*reports, "* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run"]),
+    ])  # fmt: skip
+    path = folder / "README.md"
+    write_atomically(path, text + "\n")
+    return [path]
+
+
+def _row(tables: Tables, one: Separation) -> list[str]:
+    contrast = f"`{one.first}` − `{one.second}`"
+    row = tables.contrast(one.table, first=one.first, second=one.second, metric=_KID, masks=_MASKS)
+    if row is None:
+        return [one.cause, contrast, "–", "–", NOT_YET]
+    if row["role"] == DESCRIPTIVE:
+        verdict = NOT_TESTED
+    elif row["role"] == SECONDARY:
+        verdict = {1: "first is better", -1: "second is better", 0: "no difference shown"}[better(row)]
+    else:
+        verdict = "see 1"
+    return [one.cause, contrast, effect(row).rpartition(": ")[2], seeds(row), verdict]

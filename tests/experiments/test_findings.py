@@ -1,0 +1,170 @@
+"""Verdicts on the claims from fabricated tables, against what the rules say and numbers computed by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medfe.evaluation.names import lower_is_better
+from medfe.experiments.finding_tables import NOT_YET
+from medfe.experiments.findings import findings
+from medfe.experiments.findings_page import SEPARATIONS, write_findings
+from medfe.experiments.registry import EXPERIMENTS, FRECHET, KID
+
+SIX = range(6)
+
+
+def finding(folder, words):
+    (found,) = [one for one in findings(folder) if words in one.claim]
+    return found
+
+
+def contrast(first, second, metric=KID, masks="center", role="secondary", **values):
+    row = {
+        "first": first, "second": second, "metric": metric, "masks": masks, "role": role, "n": 6, "difference": -0.001,
+        "low": -0.002, "high": -0.0005, "seeds": "0 1 2 3 4 5", "claim": "", "p_holm": 0.01,
+        "lower_is_better": lower_is_better(metric),
+    }  # fmt: skip
+    return row | values
+
+
+PRIMARY_ROW = contrast("autoencoder", "low_resolution", role="primary", claim="supported")
+
+
+def write(folder, name, rows):
+    pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
+
+
+def channels():
+    """Return arm, feature and seed of a channel summary's rows."""
+    rows = [(arm, feature, seed) for arm in ("autoencoder", "low_resolution") for feature in "st" for seed in SIX]
+    return pd.DataFrame(rows, columns=["arm", "feature", "seed"])
+
+
+def test_without_tables_nothing_is_claimed_and_no_page_is_written(tmp_path):
+    assert {one.verdict for one in findings(tmp_path)} == {NOT_YET, "not tested"}
+    assert write_findings(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
+    row = contrast(
+        "autoencoder", "low_resolution", role="primary", claim="contradicted", difference=0.001, low=0.0005, high=0.0015
+    )
+    write(tmp_path, "main_contrasts", [row])
+    found = finding(tmp_path, "FID 5.996")
+    assert found.verdict == "contradicted"
+    assert found.effect == "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500)"
+    assert found.n == "6 seeds"
+    write(tmp_path, "main_contrasts", [row | {"difference": np.nan, "low": np.nan, "high": np.nan, "claim": np.nan}])
+    assert finding(tmp_path, "FID 5.996").verdict == NOT_YET
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([{}, {"p_holm": 0.2}], "supported"),
+        ([{"metric": "psnr_hole"}, {"p_holm": 0.2}], "contradicted"),  # lower, where higher is better
+        ([{}, {"difference": 0.001, "low": 0.0005, "high": 0.002}], "mixed"),
+        ([{"p_holm": 0.06}, {"low": -0.002, "high": 0.001}], "not shown"),
+        ([{}, {"p_holm": np.nan}], NOT_YET),
+    ],
+)
+def test_other_measures_count_after_correction_alone(tmp_path, rows, verdict):
+    rows = [contrast("autoencoder", "low_resolution", masks="irregular", **row) for row in rows]
+    write(tmp_path, "main_contrasts", [*rows, contrast("none", "low_resolution")])
+    assert finding(tmp_path, "other measures").verdict == verdict
+
+
+def test_chance_between_single_trainings_is_the_t_interval_of_a_difference(tmp_path):
+    def rows(spread):
+        return [
+            {"arm": arm, "masks": masks, "seed": seed, FRECHET: 10 + spread * (seed - 2.5) + (masks != "center") * 50}
+            for arm in ("autoencoder", "low_resolution") for masks in ("center", "irregular") for seed in SIX
+        ]  # fmt: skip
+
+    write(tmp_path, "main_metrics", rows(0.2))
+    assert finding(tmp_path, "One training").verdict == NOT_YET  # for the contrast is not there
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])  # variance of 0 … 5 is 3.5; t of 10 degrees of freedom is 2.228139
+    found = finding(tmp_path, "One training")
+    assert f"±{100 * 2.228139 * np.sqrt(2) * 0.2 * np.sqrt(3.5) / 10:.1f} %" in found.effect
+    assert found.verdict == "contradicted"
+    write(tmp_path, "main_metrics", rows(0.05))
+    assert finding(tmp_path, "One training").verdict == "supported"
+
+
+def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
+    rows = channels()
+    noise = rows["seed"].map(dict(enumerate([0.01, -0.01, 0.02, -0.02, 0.03, -0.03])))  # mean 0, variance 5.6e-4
+    all_channels = rows["arm"] == "autoencoder"
+    rows = rows.assign(
+        gradient_rank=3 + 125 * all_channels, permuted_all=10.0, permuted_loss_outside=(8 + 10 * noise) * ~all_channels,
+        probe_known_all=0.5 + (0.2 + noise) * all_channels + 0.1 * (rows["feature"] == "t"),
+        probe_hole_all=0.5 + noise * all_channels,
+    )  # fmt: skip
+    write(tmp_path, "main_channel_summary", rows)
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    half = 2.570582 * np.sqrt(5.6e-4 / 6)
+    rank = finding(tmp_path, "Three of the channels")
+    assert (rank.verdict, rank.effect) == ("supported", "rank 3; of MEDFE+CAE's term 128")
+    unused = finding(tmp_path, "without use")
+    assert unused.verdict == "contradicted"
+    assert unused.effect == f"80.0 % ({100 * (0.8 - half):.1f} to {100 * (0.8 + half):.1f})"
+    known = finding(tmp_path, "in known cells")
+    assert known.verdict == "supported"
+    assert known.effect == f"0.750 − 0.550 = +0.200 ({0.2 - half:+.3f} to {0.2 + half:+.3f})"
+    assert finding(tmp_path, "in hole cells").verdict == "not shown"
+
+
+def test_channel_claims_wait_for_the_contrast_and_take_its_seeds(tmp_path):
+    write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=3))
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"difference": np.nan}])
+    assert finding(tmp_path, "Three of the channels").verdict == NOT_YET
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"seeds": "0 1 2 3 5"}])
+    assert finding(tmp_path, "Three of the channels").n == "5 seeds"
+
+
+@pytest.mark.parametrize(("high", "verdict"), [(0.0199, "supported"), (0.0201, "not shown")])
+def test_near_lossless_is_what_the_whole_interval_says(tmp_path, high, verdict):
+    row = {"l1": 0.019, "l1_low": 0.018, "l1_high": high, "crops": 2048, "photographs": 500, "images": 16000}
+    write(tmp_path, "autoencoders_reconstruction", [
+        {"code": "auto-encoder", "channels": 256, **row},
+        {"code": "auto-encoder", "channels": 3, **row, "l1_high": 1.0},
+        {"code": "bilinear", "channels": 3, **row, "l1": 0.1234},
+    ])  # fmt: skip
+    found = finding(tmp_path, "almost lossless")
+    assert found.verdict == verdict
+    assert found.effect == f"L1 0.0190 (0.0180 to {high:.4f}) after 16,000 crops; the shrunken image 0.1234"
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(10, "supported"), (100, "not shown"), (900, "contradicted")])
+def test_times_are_compared_by_their_quartiles(tmp_path, code, verdict):
+    write(tmp_path, "autoencoders_times", [
+        {"target": name, "milliseconds": ms, "lower_quartile": 0.9 * ms, "upper_quartile": 1.2 * ms, "repeats": 25}
+        for name, ms in (("structure code", code), ("RTV, exact", 400), ("RTV, tolerance 0.1", 100))
+    ])  # fmt: skip
+    assert finding(tmp_path, "faster than smoothing").verdict == verdict
+
+
+def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
+    write(tmp_path, "main_contrasts", [
+        PRIMARY_ROW,
+        contrast("block_dct_128", "block_dct_3", n=3, difference=0.001, low=0.0005, high=0.002),
+        contrast("random_encoder", "autoencoder", role="not tested", p_holm=np.nan),
+        contrast("low_resolution_matched", "low_resolution", role="not tested", n=1, low=np.nan, high=np.nan),
+    ])  # fmt: skip
+    (tmp_path / "main.md").write_text("# Experiment `main`\n")
+    (path,) = write_findings(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds |" in text
+    assert "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds | second is better |" in text
+    assert "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | 6 seeds | not tested |" in text
+    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | 1 seed | not tested |" in text
+    assert "| `none` − `low_resolution` | – | – | not yet |" in text
+    assert "[main](main.md): `medfe reproduce main --data $MEDFE_DATA --out runs`" in text
+
+
+def test_every_separation_is_a_contrast_of_a_registered_experiment():
+    for one in SEPARATIONS:
+        experiment = EXPERIMENTS[one.table.removesuffix("_contrasts")]
+        tested = {(each.first, each.second) for each in (experiment.primary, *experiment.secondary) if each}
+        assert (one.first, one.second) in tested | set(experiment.descriptive)
