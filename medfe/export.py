@@ -112,8 +112,8 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
     """Return the card's section on errors by age and sex, Markdown.
 
     Args:
-        path: `means.csv` of `medfe evaluate`, or the `comparison_means.csv` of an experiment, of which the centre holes
-            are taken. A method is called as its run folder.
+        path: `means.csv` of `medfe evaluate`, whose masks the section cannot name, or the `comparison_means.csv` of an
+            experiment, of which the centre holes are taken. A method is called as its run folder.
         runs: run folders.
 
     Raises:
@@ -122,15 +122,16 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
     try:
         table = pd.read_csv(path)
         table = table[table["by"].isin(("age", "sex")) & (table["metric"] == "l1_hole")]
+        hole = "the hole"
         if "masks" in table:
-            table = table[table["masks"] == "center"]
+            table, hole = table[table["masks"] == "center"], "the centre hole"
         by_run = {run.name: table[table["method"] == run.name].set_index("class") for run in runs}
         first = by_run[runs[0].name]
         cells = {
             name: [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in found.loc[first.index].itertuples()]
             for name, found in by_run.items()
         }
-        counts = list(first["photographs"].astype(int))
+        counts, level = list(first["photographs"].astype(int)), 100 * first["level"].max()
     except (OSError, KeyError, AttributeError, ValueError) as error:
         raise MedfeError(
             f"{path}: found no errors by age and sex of {', '.join(run.name for run in runs)} "
@@ -143,8 +144,8 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
     rows = [list(row) for row in zip(groups, counts, *cells.values(), strict=True)]
     return (
         "## Error by age and sex\n\n"
-        f"Mean L1 in the centre hole, images in [0, 1], with 95 % intervals over {total} test photographs of one "
-        "training each. Ages are estimates, and sex is recorded as male or female, both as the names of the "
+        f"Mean L1 in {hole}, images in [0, 1], with {level:g} % intervals over {total} test photographs of "
+        "one training each. Ages are estimates, and sex is recorded as male or female, both as the names of the "
         "files say them.\n\n" + markdown(["group", "photographs", *(f"`{name}`" for name in cells)], rows) + "\n\n"
     )
 

@@ -1,9 +1,27 @@
-"""Ctrl-C while other processes are being started."""
+"""How other processes end: Ctrl-C while they are being started, and the death of the one that started them."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that died, even in the middle of its work.
+
+    A pool's process would wait for work for ever. What it writes must be written whole or not at all.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager

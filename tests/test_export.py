@@ -14,7 +14,7 @@ RUNS = [Path("runs/one"), Path("runs/two")]
 def row(method, by, name, value, masks="center", metric="l1_hole"):
     return {
         "method": method, "metric": metric, "value": value, "low": value - 0.001, "high": value + 0.002,
-        "photographs": 30 if name in ("0-12", "male") else 20, "by": by, "class": name, "masks": masks,
+        "photographs": 30 if name in ("0-12", "male") else 20, "level": 0.95, "by": by, "class": name, "masks": masks,
     }  # fmt: skip
 
 
@@ -36,7 +36,9 @@ def table(tmp_path):
 def test_the_card_tells_errors_of_every_group_and_run(table):
     lines = error_section(table, RUNS).splitlines()
     assert lines[0] == "## Error by age and sex"
-    assert "over 50 test photographs" in lines[2]
+    assert lines[2].startswith(
+        "Mean L1 in the centre hole, images in [0, 1], with 95 % intervals over 50 test photographs"
+    )
     assert lines[4:] == [
         "| group | photographs | `one` | `two` |",
         "|---|---:|---:|---:|",
@@ -46,6 +48,12 @@ def test_the_card_tells_errors_of_every_group_and_run(table):
         "| sex female | 20 | 0.1300 (0.1290 to 0.1320) | 0.2300 (0.2290 to 0.2320) |",
         "",
     ]
+
+
+def test_masks_and_level_are_those_of_the_table(table):
+    rows = pd.read_csv(table)
+    rows[rows["masks"] == "center"].drop(columns="masks").assign(level=0.9).to_csv(table, index=False)
+    assert "Mean L1 in the hole, images in [0, 1], with 90 % intervals" in error_section(table, RUNS)
 
 
 def test_a_table_without_them_is_refused_in_one_line(table, tmp_path):

@@ -7,13 +7,10 @@ the devices in turn.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 
 import cv2
@@ -29,7 +26,7 @@ from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
 from medfe.inference import best_device
-from medfe.interrupts import deferred_interrupt
+from medfe.interrupts import deferred_interrupt, end_with_parent
 
 _FEW = 16
 
@@ -106,7 +103,7 @@ class _Process:
 
 def _start(settings: EvaluationSettings, testset: TestSet, places: SimpleQueue[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     _Process.settings, _Process.testset = settings.replace(device=places.get()), testset
@@ -128,10 +125,3 @@ def _do(task: Task) -> None:
             ),
         )
     _Process.work.do(task)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)  # a pool's process would wait for work for ever; files are written whole or not at all

@@ -25,7 +25,7 @@ from medfe.config import RtvConfig
 from medfe.data.files import find_images
 from medfe.data.images import load_image, save_png, to_tensor, to_uint8
 from medfe.errors import MedfeError
-from medfe.interrupts import deferred_interrupt
+from medfe.interrupts import deferred_interrupt, end_with_parent
 from medfe.targets.rtv import smooth
 
 Item = TypeVar("Item")
@@ -206,6 +206,7 @@ class _Worker:
 
 def _start_worker(work: Callable[[Any], bool]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     torch.set_num_threads(1)
     _Worker.work = staticmethod(work)
 

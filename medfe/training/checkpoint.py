@@ -108,7 +108,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may be at it
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
@@ -121,16 +121,18 @@ def commits(state: Mapping[str, Any] | None) -> str:
 
 @functools.cache
 def commit() -> str:
-    """Return the commit of the source tree, with `+` where it was changed since; empty outside a checkout.
+    """Return the commit of the source tree, with `+` where the package was changed since; empty outside a checkout.
 
     Found once a process, and asked for first when a run starts: what is committed while it runs is not its code.
     """
-    here = Path(__file__).parent
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, check=False, timeout=10,
-        )  # fmt: skip
+        found = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("diff", "--quiet", "HEAD", "--", ".").returncode == 1  # results that are written do not count
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return found.stdout.strip() + "+" * changed if found.returncode == 0 else ""
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    package = Path(__file__).parents[1]
+    return subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=False, timeout=10)

@@ -156,8 +156,8 @@ def test_output_within_the_source_clashing_names_and_no_workers_are_refused(sour
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process group")
-def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
+def at_work(tmp_path):
+    """Start two processes on SOURCE, 40 photographs; return the one that started them when it has made something."""
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     for seed in range(40):
@@ -176,6 +176,21 @@ def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
     deadline = time.monotonic() + 60
     while not (out.exists() and entries(out)) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills as Linux and macOS do")
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    process = at_work(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)  # waits for all that hold its output, so for the others too
+    assert len(entries(tmp_path / "out")) < 40
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process group")
+def test_interrupt_ends_cleanly_and_the_next_run_goes_on(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    process = at_work(tmp_path)
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0

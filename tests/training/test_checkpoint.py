@@ -106,6 +106,21 @@ def test_a_run_that_goes_on_names_the_commits_of_all_its_starts_once(monkeypatch
     assert commits({"commits": "a c"}) == "a c b"
 
 
+@pytest.mark.parametrize(("changed", "told"), [("results/table.csv", ""), ("package/network.py", "+")])
+def test_commit_tells_changes_of_the_package_alone(tmp_path, monkeypatch, changed, told):
+    for name in ("results/table.csv", "package/network.py", "package/training/checkpoint.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "package/training/checkpoint.py"))
+    assert commit.__wrapped__() == head[:12]
+    (tmp_path / changed).write_text("two")
+    assert commit.__wrapped__() == head[:12] + told
+
+
 def test_commit_is_empty_where_there_is_no_git(monkeypatch):
     def missing(*_, **__):
         raise FileNotFoundError("git")
