@@ -211,8 +211,8 @@ class Analyse(OnVotes):
 class Export(OnVotes):
     """Write a study's votes as CSV and Parquet, with checksums."""
 
-    out: Path = Path("export")
-    """Folder for votes.csv, votes.parquet and export.json."""
+    out: Path | None = None
+    """Folder for votes.csv, votes.parquet and export.json; default: export in the folder of the study."""
     peek: bool = False
     """Export before the target number of answers; export.json says so."""
 
@@ -221,8 +221,9 @@ class Export(OnVotes):
         store = self.store()
         from medfe.preference.export import export_votes
 
-        summary = export_votes(store, self.out, peek=self.peek)
-        print(f"{summary['rows']} votes written to {self.out}")
+        out = self.out or self.study / "export"
+        summary = export_votes(store, out, peek=self.peek)
+        print(f"{summary['rows']} votes written to {out}")
 
 
 @dataclass

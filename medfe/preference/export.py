@@ -24,6 +24,8 @@ from medfe.preference.tables import SCHEMA_VERSION, corrections, raters, trials,
 
 ORIGINAL, BAD, TIE = "original", "bad filling", "tie"
 """What stands for a method in catch trials, and for the winner where there is none."""
+WINDOW_CLASS = 100
+"""CSS pixels to whose multiples a window's width is rounded down."""
 _CHUNK = 1000  # rows copied at once
 
 
@@ -45,10 +47,13 @@ def check_target(store: VoteStore, peek: bool) -> int:
 def vote_table(store: VoteStore) -> pd.DataFrame:
     """Return one row an answer, in the order of raters and positions.
 
+    It can be published: time of day, exact size of the window and fineness of the screen, by which a rater might be
+    known again elsewhere, stay in the database.
+
     Columns: `rater`, `position`, `kind` (main, catch, repeat), `question`, `item`, `mask_area`, `area_bin`, `left`,
     `right` (names of methods; in catch trials `original` and `bad filling`), `choice` (left, tie, right; after
     corrections), `first_choice`, `winner` (a name, or `tie`), `repeats` (position of the trial repeated),
-    `milliseconds`, `viewport_width`, `viewport_height`, `pixel_ratio`, `zoomed`, `joined` and `saved` (UTC).
+    `milliseconds`, `viewport_width` (rounded down to hundreds), `zoomed` and `seconds` (from joining to the answer).
     """
     latest = select(func.max(corrections.c.id)).group_by(corrections.c.vote)
     corrected = select(corrections.c.vote, corrections.c.choice).where(corrections.c.id.in_(latest)).subquery()
@@ -58,8 +63,7 @@ def vote_table(store: VoteStore) -> pd.DataFrame:
             raters.c.id.label("rater"), trials.c.position, trials.c.kind, trials.c.item, trials.c.left_method,
             trials.c.right_method, func.coalesce(corrected.c.choice, votes.c.choice).label("choice"),
             votes.c.choice.label("first_choice"), first.c.position.label("repeats"), votes.c.milliseconds,
-            votes.c.viewport_width, votes.c.viewport_height, votes.c.pixel_ratio, votes.c.zoomed, raters.c.joined,
-            votes.c.saved,
+            votes.c.viewport_width, votes.c.zoomed, (votes.c.saved - raters.c.joined).label("seconds"),
         )
         .select_from(votes.join(trials).join(raters, raters.c.id == trials.c.rater))
         .outerjoin(corrected, corrected.c.vote == votes.c.id)
@@ -69,22 +73,18 @@ def vote_table(store: VoteStore) -> pd.DataFrame:
     with reading(store.engine) as connection:
         result = connection.execute(query)
         rows = [_named(dict(row._mapping), store.study) for row in result]
-    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
-    for name in ("joined", "saved"):
-        table[name] = pd.to_datetime(table[name].round(), unit="s", utc=True)
-    return table
+    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
 
 
 _TYPES: dict[str, Any] = {
     "rater": "int64", "position": "int64", "kind": "str", "question": "str", "item": "int64", "mask_area": "float64",
     "area_bin": "str", "left": "str", "right": "str", "choice": "str", "first_choice": "str", "winner": "str",
-    "repeats": "Int64", "milliseconds": "int64", "viewport_width": "int64", "viewport_height": "int64",
-    "pixel_ratio": "float64", "zoomed": "bool", "joined": "float64", "saved": "float64",
+    "repeats": "Int64", "milliseconds": "int64", "viewport_width": "int64", "zoomed": "bool", "seconds": "int64",
 }  # fmt: skip
 
 
 def _named(row: dict[str, Any], study: Study) -> dict[str, Any]:
-    """Put names for places."""
+    """Put names for places, and coarse values for exact ones."""
     catch = row["kind"] == "catch"
     names = [ORIGINAL, BAD] if catch else [method.name for method in study.methods]
     item = (study.catches if catch else study.items)[row["item"]]
@@ -92,6 +92,7 @@ def _named(row: dict[str, Any], study: Study) -> dict[str, Any]:
     return row | {
         "question": study.design.question, "mask_area": item.mask_area, "area_bin": item.area_bin or "", "left": left,
         "right": right, "winner": {"left": left, "right": right, "tie": TIE}[row["choice"]],
+        "viewport_width": row["viewport_width"] // WINDOW_CLASS * WINDOW_CLASS, "seconds": round(row["seconds"]),
     }  # fmt: skip
 
 

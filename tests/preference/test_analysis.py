@@ -36,8 +36,8 @@ def row(rater, position, winner, left="ours", right="theirs", kind="main", item=
         "rater": rater, "position": position, "kind": kind, "question": "closer", "mask_area": 0.2,
         "item": position if item is None else item, "area_bin": "10-20", "left": left, "right": right,
         "choice": {left: "left", right: "right", TIE: "tie"}[winner], "first_choice": "left", "winner": winner,
-        "repeats": pd.NA, "milliseconds": 1000, "viewport_width": 1280, "viewport_height": 800, "pixel_ratio": 1.0,
-        "zoomed": False, **changes,
+        "repeats": pd.NA, "milliseconds": 1000, "viewport_width": 1200, "zoomed": False, "seconds": 60,
+        **changes,
     }  # fmt: skip
 
 

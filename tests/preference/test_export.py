@@ -15,6 +15,8 @@ from medfe.preference.export import BAD, ORIGINAL, backup, check_target, export_
 from medfe.preference.records import Answer
 from medfe.preference.store import VoteStore
 
+from .conftest import Clock
+
 
 def answer(choice):
     return Answer(tokens.random_name(), choice, 900, (1280, 720))
@@ -41,6 +43,23 @@ def test_a_row_says_who_won_by_name_and_what_was_said_before_a_correction(new_st
         names = {ORIGINAL, BAD} if row["kind"] == "catch" else {"method0", "method1"}
         assert {row["left"], row["right"]} == names
     assert table["position"].tolist() == list(range(8))
+
+
+def test_a_row_tells_neither_time_of_day_nor_exact_window(new_store):
+    clock = Clock()
+    store = new_store(clock)
+    token = store.join("1")
+    for width in (699, 700, 1366):
+        clock.now += 20.4
+        trial = store.next_trial(token).name
+        store.vote(token, trial, Answer(tokens.random_name(), "left", 900, (width, 657), pixel_ratio=1.3))
+    table = vote_table(store)
+    assert table["seconds"].tolist() == [20, 41, 61]
+    assert table["viewport_width"].tolist() == [600, 700, 1300]
+    assert set(table.columns) == {
+        "rater", "position", "kind", "question", "item", "mask_area", "area_bin", "left", "right", "choice",
+        "first_choice", "winner", "repeats", "milliseconds", "viewport_width", "zoomed", "seconds",
+    }  # fmt: skip
 
 
 def test_a_repetition_names_the_trial_it_repeats_with_sides_swapped(new_store):

@@ -240,6 +240,14 @@ def test_a_user_s_mistake_is_told_in_one_line_with_exit_code_2(medfe, tmp_path, 
     assert named in line
 
 
+def test_votes_are_exported_into_the_folder_of_the_study(medfe, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = made
+    assert medfe("study", "export", folder, "--peek") == (0, [f"0 votes written to {folder / 'export'}"], [])
+    assert {path.name for path in (folder / "export").iterdir()} == {"votes.csv", "votes.parquet", "export.json"}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_before_the_target_are_refused_by_the_command(medfe, made):
     for command in ("analyse", "export"):
         code, _, errors = medfe("study", command, made[0])
