@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medfe.errors import MedfeError
-from medfe.inference import GENERATOR_FILE, Inpainter, shipped_models
+from medfe.inference import Inpainter, shipped_models
+from medfe.weightfiles import GENERATOR_FILE
 
 ARM_TITLES = {
     "low_resolution": "MEDFE",

@@ -18,13 +18,13 @@ from medfe.data.samples import portraits
 from medfe.errors import MedfeError
 from medfe.evaluation.markdown import markdown
 from medfe.evaluation.metrics import image_metrics
-from medfe.inference import GENERATOR_FILE, Inpainter
+from medfe.inference import Inpainter
 from medfe.models.encoder import fill_hole
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
 from medfe.training.checkpoint import load_config
 from medfe.training.logging import METRICS_FILE
-from medfe.weightfiles import load_weights, save_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
 
 KINDS: tuple[AutoencoderKind, ...] = ("texture", "structure")
 LAST_ROWS = 10

@@ -21,7 +21,6 @@ from medfe.data.images import center_square, resize, to_tensor
 from medfe.data.masks import center_mask, mask_to_tensor
 from medfe.data.samples import scenes
 from medfe.errors import MedfeError
-from medfe.inference import GENERATOR_FILE
 from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.models.generator import Generator, build_generator
 from medfe.published import (
@@ -41,7 +40,7 @@ from medfe.published import (
 )
 from medfe.targets import build_target
 from medfe.training.checkpoint import save_config
-from medfe.weightfiles import save_weights
+from medfe.weightfiles import GENERATOR_FILE, save_weights
 
 SAMPLE = "astronaut"  # an orange suit: red and blue cannot be mistaken for each other
 

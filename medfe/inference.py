@@ -17,10 +17,9 @@ from medfe.data.images import composite, load_image, resize, to_rgb, to_tensor, 
 from medfe.data.masks import Mask, check_mask, load_mask, mask_of_image, mask_to_tensor
 from medfe.errors import MedfeError
 from medfe.models.generator import Generator, build_generator
-from medfe.weightfiles import WeightFile, fill, load_weights
+from medfe.weightfiles import GENERATOR_FILE, WeightFile, fill, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
-GENERATOR_FILE = "generator.safetensors"
 
 ImageLike: TypeAlias = "Image.Image | NDArray[np.uint8] | str | Path"
 MaskLike: TypeAlias = "Image.Image | NDArray[Any] | str | Path"

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from medfe.errors import MedfeError
 
+GENERATOR_FILE = "generator.safetensors"
+"""Name of a generator's weight file in its run folder."""
+
 _METADATA_KEY = "medfe"
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from medfe.data.images import to_uint8
 from medfe.errors import MedfeError
 from medfe.evaluation import baselines
-from medfe.inference import GENERATOR_FILE, Inpainter, find_weights, shipped_models
+from medfe.inference import Inpainter, find_weights, shipped_models
+from medfe.weightfiles import GENERATOR_FILE
 
 Fill: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(image N×3×H×W in [-1, 1], mask N×1×H×W, 1 = hole) → image N×3×H×W in [-1, 1]."""

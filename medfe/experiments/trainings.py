@@ -19,10 +19,10 @@ from medfe.experiments.runfolder import is_trained, training_row
 from medfe.experiments.stopping import Interrupted
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
-from medfe.training.checkpoint import GENERATOR_FILE, load_config, write_atomically
+from medfe.training.checkpoint import load_config, write_atomically
 from medfe.training.generator import train_generator
 from medfe.training.loop import build_fabric, resolve_precision
-from medfe.weightfiles import load_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights
 
 KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 

@@ -15,7 +15,6 @@ from medfe.errors import MedfeError
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.ckpt"
-GENERATOR_FILE = "generator.safetensors"
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 

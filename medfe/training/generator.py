@@ -17,10 +17,11 @@ from medfe.models.generator import build_generator
 from medfe.targets import build_target, target_class
 from medfe.targets.rtv_cache import RtvCache
 from medfe.targets.rtv_folder import available_cores
-from medfe.training.checkpoint import GENERATOR_FILE, check_same_run, load_state, save_config
+from medfe.training.checkpoint import check_same_run, load_state, save_config
 from medfe.training.logging import RunLog
 from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
 from medfe.training.run import Advance, Run
+from medfe.weightfiles import GENERATOR_FILE
 
 SAMPLES = 6
 

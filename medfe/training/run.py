@@ -16,7 +16,7 @@ from medfe.losses import Mean, weigh
 from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
-from medfe.training.checkpoint import GENERATOR_FILE, commits, save_state
+from medfe.training.checkpoint import commits, save_state
 from medfe.training.loop import check_finite, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
     BackboneTerms,
@@ -26,7 +26,7 @@ from medfe.training.objective import (
     generator_adversarial_loss,
     reconstruction_terms,
 )
-from medfe.weightfiles import save_weights
+from medfe.weightfiles import GENERATOR_FILE, save_weights
 
 
 class MovingAverage:
