@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import Array, Labels, check_features, frechet_distance, photograph_labels
-from medfe.evaluation.set_statistics import check_paired
 from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval
 
 
@@ -161,42 +160,6 @@ def frechet_interval(
     )
     interval = distance.interval(level, scope)
     return replace(interval, low=max(interval.low, 0.0))
-
-
-def frechet_difference(
-    reference: npt.ArrayLike,
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    *,
-    photographs: npt.ArrayLike | None = None,
-    reference_photographs: npt.ArrayLike | None = None,
-    fraction: float = 0.5,
-    subsamples: int = 200,
-    level: float = 0.95,
-    scope: str = ONE_PAIR_OF_TRAININGS,
-    seed: int = 0,
-) -> Interval:
-    """Return the subsampling interval of the difference of two Fréchet distances to one reference, first − second.
-
-    Both distances see the same subsamples. Args and errors as for `frechet_interval`; `first` and `second` are paired
-    row by row. The two biases of order 1/N cancel only in part.
-    """
-    _, one = check_features(reference, first)
-    _, two = check_features(reference, second)
-    check_paired(one, two)
-    distances = [
-        subsampled_frechet(
-            reference,
-            method,
-            photographs=photographs,
-            reference_photographs=reference_photographs,
-            fraction=fraction,
-            subsamples=subsamples,
-            seed=seed,
-        )
-        for method in (one, two)
-    ]
-    return distances[0].minus(distances[1]).interval(level, scope)
 
 
 def _subsamples(

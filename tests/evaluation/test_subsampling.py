@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import frechet_distance
-from medfe.evaluation.subsampling import _Parts, frechet_difference, frechet_interval
+from medfe.evaluation.subsampling import _Parts, frechet_interval, subsampled_frechet
 
 
 def draw(rng, n, d, shift=0.1):
@@ -87,6 +87,11 @@ def test_distances_of_parts_are_frechet_distances(seed, m, n, d):
     rows, columns = (np.sort(rng.choice(60, size, replace=False)) for size in (m, n))
     expected = frechet_distance(x[rows], y[columns])
     assert _Parts(x, y).distance(rows, columns) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def frechet_difference(x, y, z, **options):
+    one, two = (subsampled_frechet(x, method, **options) for method in (y, z))
+    return one.minus(two).interval()
 
 
 def test_the_difference_of_a_method_with_itself_is_nothing_and_turns_round():
