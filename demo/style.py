@@ -4,7 +4,8 @@ CSS = """
 .gradio-container { width: 100%; max-width: 1400px !important; margin: 0 auto !important; }
 .gradio-container .main.app { padding: clamp(8px, calc((100vw - 480px) / 4), 32px) !important; }
 footer { display: none !important; }
-:focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 2px; }
+:focus-visible { outline: 3px solid var(--primary-700) !important; outline-offset: 2px; }
+.dark :focus-visible { outline-color: var(--primary-500) !important; }
 
 #header h1 { font-size: 1.7rem; font-weight: 700; letter-spacing: -0.02em; margin: 0 0 0.15rem; }
 #header h1 span { font-weight: 400; color: var(--body-text-color-subdued); }
