@@ -38,7 +38,7 @@ from medfe.preference.store import VoteStore
 PAGE = {
     "": ("index.html", "text/html"),
     "label.css": ("label.css", "text/css"),
-    "label.js": ("label.js", "text/javascript"),
+    **{name: (name, "text/javascript") for name in ("label.js", "pictures.js", "server.js")},
 }
 _STATUS: dict[Why, int] = {
     "token": 401, "withdrawn": 403, "complete": 403, "trial": 404, "answered": 409, "not shown": 409, "consent": 409,

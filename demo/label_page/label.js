@@ -1,88 +1,18 @@
-'use strict';
+// The course of a session: consent, practice, trials, and what may come between.
 
-const ZOOM = 3;
-const STEP = 10; // percent of the picture that an arrow moves
+import { isArrow, load, moveBy, reveal, seen, startWatch, stopWatch, toggleZoom, wasZoomed } from './pictures.js';
+import { Refused, ask, keep, randomName, restore, session } from './server.js';
+
 const SECONDS_A_TRIAL = 8; // for the time that the page announces
 const SETTLE = 250; // milliseconds in which a second press of a key cannot answer the next trial
 
 const find = (id) => document.getElementById(id);
 const answers = [...document.querySelectorAll('#answers button')];
-const randomName = () =>
-  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
 let study = null;
-let session = null; // {token, practised}
 let current = null; // {trial, kind: 'practice' | 'trial' | 'correction', number}
 let pending = null; // the answer on its way; sent again as it is
 let busy = false;
-let zoomed = false;
-let everZoomed = false;
-const watch = { since: null, spent: 0 };
-
-// What stays on the device
-
-// One address may serve one study after another.
-const storedAt = () => `medfe-study ${study.created}`;
-
-function restore() {
-  try {
-    const stored = JSON.parse(localStorage.getItem(storedAt()));
-    return stored && typeof stored.token === 'string' ? stored : null;
-  } catch {
-    return null;
-  }
-}
-
-function keep(value) {
-  session = value;
-  try {
-    if (value) localStorage.setItem(storedAt(), JSON.stringify(value));
-    else localStorage.removeItem(storedAt());
-  } catch { /* a browser that keeps nothing can still finish in one sitting */ }
-}
-
-// The server
-
-class Refused extends Error {
-  constructor(message, why) {
-    super(message);
-    this.why = why;
-  }
-}
-
-async function ask(path, body) {
-  const options = { headers: {} };
-  if (session) options.headers.Authorization = `Bearer ${session.token}`;
-  if (body !== undefined) {
-    options.method = 'POST';
-    options.headers['Content-Type'] = 'application/json';
-    options.body = JSON.stringify(body);
-  }
-  let answer;
-  try {
-    answer = await fetch(`api/${path}`, options);
-  } catch {
-    throw new Refused('The study cannot be reached.', 'network');
-  }
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(content.error || 'The study has a fault.', content.why || 'fault');
-  return content;
-}
-
-// Time that the pictures are seen
-
-function startWatch() {
-  if (watch.since === null) watch.since = performance.now();
-}
-
-function stopWatch() {
-  if (watch.since !== null) watch.spent += performance.now() - watch.since;
-  watch.since = null;
-}
-
-function seen() {
-  return watch.spent + (watch.since === null ? 0 : performance.now() - watch.since);
-}
 
 // What is on the screen
 
@@ -107,7 +37,7 @@ function notice(headline, message, button = '', action = null, leave = false) {
   };
   find('leave').hidden = !leave;
   show('notice');
-  if (action) find('resume').focus();
+  find(action ? 'resume' : 'headline').focus();
 }
 
 function offer(text, action) {
@@ -118,28 +48,6 @@ function offer(text, action) {
   if (action) button.focus();
 }
 
-function setZoom(on, x = 50, y = 50) {
-  zoomed = on;
-  everZoomed ||= on;
-  const pictures = find('pictures');
-  pictures.classList.toggle('zoomed', on);
-  pictures.style.setProperty('--zoom', on ? ZOOM : 1);
-  lookAt(x, y);
-  find('zoom').setAttribute('aria-pressed', on);
-}
-
-function lookAt(x, y) {
-  const inside = (value) => Math.min(100, Math.max(0, value));
-  Object.assign(find('pictures').dataset, { x: inside(x), y: inside(y) });
-  find('pictures').style.setProperty('--x', `${inside(x)}%`);
-  find('pictures').style.setProperty('--y', `${inside(y)}%`);
-}
-
-function move(dx, dy) {
-  const { x, y } = find('pictures').dataset;
-  lookAt(Number(x) + dx, Number(y) + dy);
-}
-
 function enable(on) {
   busy = !on;
   for (const button of [...answers, find('pause'), find('back'), find('withdraw')]) button.disabled = !on;
@@ -147,21 +55,12 @@ function enable(on) {
 }
 
 async function present(content, next) {
-  const pictures = find('pictures');
   enable(false);
   offer('', null);
-  pictures.classList.add('waiting');
-  document.querySelectorAll('.is-right').forEach((figure) => figure.classList.remove('is-right'));
-  setZoom(false);
-  everZoomed = false;
   const sides = study.shows_original ? ['original', 'left', 'right'] : ['left', 'right'];
-  await Promise.all(sides.map((side) => {
-    const image = find(side).querySelector('img');
-    image.src = content[side];
-    return image.decode().catch(() => {
-      throw new Refused('A picture could not be shown.', 'fault');
-    });
-  }));
+  await load(content, sides).catch(() => {
+    throw new Refused('A picture could not be shown.', 'fault');
+  });
   current = { ...next, trial: content.trial, position: content.position };
   find('label').textContent = current.kind === 'practice'
     ? `Practice ${current.number + 1} of ${study.practice}: one of the two is the photograph itself`
@@ -169,11 +68,7 @@ async function present(content, next) {
   find('back').lastChild.textContent = current.kind === 'correction' ? 'Keep it' : 'Change last';
   if (current.kind === 'trial') progress(content.position, content.total);
   show('trial');
-  pictures.classList.remove('waiting'); // all at once
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  watch.spent = 0;
-  watch.since = null;
-  startWatch();
+  await reveal();
   enable(true);
   document.body.dataset.ready = `${current.kind} ${current.kind === 'practice' ? current.number : current.position}`;
 }
@@ -226,7 +121,6 @@ async function ended() {
 }
 
 function welcome() {
-  document.title = study.title;
   find('title').textContent = study.title;
   find('instructions').textContent = study.instructions;
   const minutes = Math.ceil((study.trials + study.practice) * SECONDS_A_TRIAL / 60);
@@ -235,7 +129,7 @@ function welcome() {
     `All in all it takes about ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`;
   find('consent').textContent = study.consent;
   show('welcome');
-  find('agree').focus();
+  find('title').focus(); // what is agreed to comes before the button
 }
 
 async function advance() {
@@ -267,7 +161,7 @@ async function answer(choice) {
   if (current.kind === 'trial') {
     Object.assign(body, {
       milliseconds: Math.round(seen()), width: innerWidth, height: innerHeight, pixel_ratio: devicePixelRatio,
-      zoomed: everZoomed,
+      zoomed: wasZoomed(),
     });
   }
   pending = { path: current.kind === 'trial' ? 'vote' : 'correct', body };
@@ -286,6 +180,7 @@ async function send() {
       tell(error.message.startsWith('Not saved') ? error.message : `Not saved. ${error.message}`, 'error');
       offer('Try again', send);
     } else {
+      tell('');
       failed(error);
     }
     return;
@@ -320,7 +215,7 @@ function pause() {
 async function begin() {
   find('agree').disabled = true;
   await guarded(async () => {
-    session ??= restore(); // from another window, or from a first try that failed after joining
+    if (!session) restore(study); // from another window
     if (!session) {
       const { token } = await ask('join', { consent_version: study.consent_version });
       keep({ token, practised: 0 });
@@ -332,7 +227,7 @@ async function begin() {
 
 async function start() {
   study = await ask('study');
-  session = restore();
+  restore(study);
   find('question').textContent = study.question;
   find('pictures').classList.toggle('with-original', study.shows_original);
   find('original').hidden = !study.shows_original;
@@ -357,32 +252,19 @@ async function start() {
 
 // Keys and pointers
 
-const KEYS = {
-  1: () => answer('left'), 2: () => answer('right'), 0: () => answer('tie'),
-  z: () => setZoom(!zoomed), p: pause, b: () => find('back').click(),
-  ArrowLeft: () => move(-STEP, 0), ArrowRight: () => move(STEP, 0), ArrowUp: () => move(0, -STEP), ArrowDown: () => move(0, STEP),
-};
+const KEYS = { 0: () => answer('tie'), 1: () => answer('left'), 2: () => answer('right'), b: () => find('back').click(), p: pause, z: toggleZoom };
 
 document.addEventListener('keydown', (event) => {
   if (find('trial').hidden || find('confirm').open || event.ctrlKey || event.metaKey || event.altKey) return;
-  const arrow = event.key.startsWith('Arrow');
-  const action = KEYS[arrow ? event.key : event.key.toLowerCase()];
-  if (!action || (event.repeat && !arrow) || (arrow && !zoomed)) return;
+  if (isArrow(event.key)) {
+    if (moveBy(event.key)) event.preventDefault();
+    return;
+  }
+  const action = KEYS[event.key.toLowerCase()];
+  if (!action || event.repeat) return;
   event.preventDefault();
   action();
 });
-
-find('pictures').addEventListener('pointermove', (event) => {
-  if (zoomed) lookAt(...place(event));
-});
-find('pictures').addEventListener('click', (event) => {
-  if (event.target.closest('.frame')) setZoom(!zoomed, ...place(event));
-});
-
-function place(event) {
-  const frame = (event.target.closest('.frame') || find('left').firstElementChild).getBoundingClientRect();
-  return [100 * (event.clientX - frame.left) / frame.width, 100 * (event.clientY - frame.top) / frame.height];
-}
 
 for (const button of answers) {
   button.addEventListener('click', () => {
@@ -390,7 +272,6 @@ for (const button of answers) {
     answer(button.dataset.choice);
   });
 }
-find('zoom').addEventListener('click', () => setZoom(!zoomed));
 find('pause').addEventListener('click', pause);
 find('back').addEventListener('click', () => {
   if (busy) return;
@@ -410,9 +291,7 @@ find('delete').addEventListener('click', () => {
 });
 find('agree').addEventListener('click', begin);
 document.addEventListener('visibilitychange', () => {
-  if (find('trial').hidden || busy) return;
-  if (document.hidden) stopWatch();
-  else startWatch();
+  if (!find('trial').hidden && !busy) (document.hidden ? stopWatch : startWatch)();
 });
 
 guarded(start);

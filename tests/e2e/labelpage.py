@@ -52,7 +52,7 @@ class Server:
 
     def votes(self):
         """Return the votes of the last rater who joined."""
-        cli.main(["study", "export", str(self.folder), "--out", str(self.folder / "export"), "--peek"])
+        cli.main(["study", "export", str(self.folder), "--peek"])
         votes = pd.read_parquet(self.folder / "export" / "votes.parquet")
         return votes[votes["rater"] == self.raters]
 

@@ -72,11 +72,12 @@ def visit(browser):
 def test_a_study_by_keyboard_alone_closed_in_the_middle_resumed_finished_exported_and_analysed(visit, small, capsys):
     folder = small.folder
     first = visit(small.address, viewport={"width": 1280, "height": 800})
-    first.page.wait_for_selector("#agree:focus")
+    first.page.wait_for_selector("#title:focus")
     first.press("Enter")
+    assert first.page.is_visible("#welcome")  # not agreed yet
+    first.press("Tab", "Enter")
     first.practise()
-    keys = ["1", "2", "0", "1", "2"]
-    for position, key in enumerate(keys):
+    for position, key in enumerate("12012"):
         first.ready(f"trial {position}")
         first.press(key)
     first.ready("trial 5")
@@ -104,7 +105,7 @@ def test_a_study_by_keyboard_alone_closed_in_the_middle_resumed_finished_exporte
         second.ready(f"trial {position}")
         second.press("1")
     second.ready("finished")
-    assert "Thank you" in second.page.inner_text("#headline")
+    assert "Thank you" in second.page.inner_text("#headline:focus")
 
     with pytest.raises(SystemExit):
         cli.main(["study", "analyse", str(folder)])
@@ -115,7 +116,7 @@ def test_a_study_by_keyboard_alone_closed_in_the_middle_resumed_finished_exporte
     assert own["choice"].tolist() == choices
     assert own["first_choice"].tolist() == [*choices[:4], "right", *choices[5:]]
     assert own["zoomed"].tolist() == [place == 5 for place in range(TRIALS)]
-    assert set(own["viewport_width"]) == {1280}
+    assert set(own["viewport_width"]) == {1200}
     assert own["milliseconds"].between(250, PATIENCE).all()
     cli.main(["study", "analyse", str(folder)])
     report = (folder / "report.html").read_text(encoding="utf-8")
@@ -129,6 +130,9 @@ def test_a_study_by_touch_at_phone_size(visit, server):
     size = {"width": 390, "height": 844}
     rater = visit(server.address, viewport=size, has_touch=True, is_mobile=True, device_scale_factor=3)
     page = rater.page
+    page.wait_for_selector("#title:focus")
+    assert page.evaluate("scrollY") == 0  # what is agreed to is seen first
+    assert page.locator("#agree").bounding_box()["y"] > size["height"]
     page.tap("#agree")
     for number in range(2):
         rater.ready(f"practice {number}")
@@ -152,7 +156,8 @@ def test_a_study_by_touch_at_phone_size(visit, server):
     rater.ready("finished")
     votes = server.votes()
     assert votes["choice"].tolist() == 6 * ["left", "tie"]
-    assert (set(votes["viewport_width"]), set(votes["pixel_ratio"])) == ({390}, {3.0})
+    assert set(votes["viewport_width"]) == {300}
+    assert (390, 844, 3.0) in server.query("SELECT DISTINCT viewport_width, viewport_height, pixel_ratio FROM votes")
     assert votes["zoomed"].tolist() == [place == 0 for place in range(TRIALS)]
 
 
@@ -183,7 +188,7 @@ def test_whoever_withdraws_leaves_no_answer(visit, server):
     rater.press("Enter")
     rater.page.wait_for_selector("#keep:focus")
     rater.press("Tab", "Enter")
-    rater.page.get_by_text("You have withdrawn").wait_for()
+    assert rater.page.inner_text("#headline:focus") == "You have withdrawn"
     assert server.votes().empty
     rater.page.reload()
     rater.page.wait_for_selector("#agree")
@@ -197,8 +202,8 @@ def test_whoever_did_not_begin_in_time_can_start_again(visit, server):
     rater.page.reload()
     rater.page.get_by_text("your place was given away").wait_for()
     rater.press("Enter")
-    rater.page.wait_for_selector("#agree:focus")
-    rater.press("Enter")
+    rater.page.wait_for_selector("#title:focus")
+    rater.press("Tab", "Enter")
     rater.practise()
     rater.ready("trial 0")
 
@@ -240,6 +245,23 @@ def test_a_key_pressed_before_the_other_trial_is_there_answers_none(visit, serve
     assert server.votes()["choice"].tolist() == ["left"]
 
 
+def test_an_answer_that_another_window_gave_first_leaves_no_word_of_saving(visit, server):
+    slower = visit(server.address)
+    slower.page.click("#agree")
+    slower.practise()
+    slower.ready("trial 0")
+    faster = Page(slower.page.context.new_page())
+    faster.page.goto(server.address)
+    faster.page.click("#resume")
+    faster.ready("trial 0")
+    faster.press("1")
+    faster.ready("trial 1")
+    slower.press("2")
+    slower.ready("trial 1")
+    assert slower.page.inner_text("#status") == ""
+    assert server.votes()["choice"].tolist() == ["left"]
+
+
 def test_two_studies_at_one_address_are_kept_apart(visit, server):
     rater = visit(server.address)
     rater.page.click("#agree")
@@ -251,6 +273,6 @@ def test_two_studies_at_one_address_are_kept_apart(visit, server):
 
     rater.page.route("**/api/study", another, times=1)
     rater.page.reload()
-    rater.page.wait_for_selector("#agree:focus")
+    rater.page.wait_for_selector("#title:focus")
     rater.page.reload()
     rater.page.get_by_text("Welcome back").wait_for()

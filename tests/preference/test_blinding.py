@@ -18,6 +18,7 @@ from PIL import Image
 from scipy import stats
 from sqlalchemy import select
 
+from demo.label import PAGE
 from medfe.config import GeneratorConfig
 from medfe.models.generator import build_generator
 from medfe.preference import tables, tokens
@@ -126,8 +127,8 @@ def secrets_of(folder, definition):
 def test_no_byte_before_the_answer_names_a_method(study, address):
     folder, definition = study
     wire = Wire(address)
-    for path in ("/", "/label.css", "/label.js", "/favicon.ico", "/api/study", "/api/progress", "/api/next"):
-        wire.ask(path)
+    for path in (*PAGE, "favicon.ico", "api/study", "api/progress", "api/next"):
+        wire.ask(f"/{path}")
     wire.join()
     for number in range(2):
         wire.ask(f"/api/practice/{number}")

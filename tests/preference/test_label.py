@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 from unittest.mock import Mock
 
@@ -10,7 +11,7 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
-from demo.label import LabelServer, build_app
+from demo.label import PAGE, LabelServer, build_app
 from demo.turnstile import Turnstile
 from medfe.preference import tables, tokens
 from medfe.preference.database import connect, database_url
@@ -42,6 +43,17 @@ def stored(place):
             return connection.execute(select(tables.votes)).all()
 
     return rows
+
+
+def test_the_page_is_served_with_everything_it_names(client):
+    named, served = {""}, {}
+    while waiting := named - served.keys():
+        for path in waiting:
+            response = client.get(f"/{path}")
+            assert response.status_code == 200
+            served[path] = response.headers["content-type"].partition(";")[0]
+            named |= set(re.findall(r"""(?:src="|href="|from './)(label\.css|\w+\.js)""", response.text))
+    assert served == {path: media_type for path, (_, media_type) in PAGE.items()}
 
 
 def test_a_session_runs_from_consent_to_the_end(client, stored):

@@ -6,7 +6,7 @@ import socket
 import pytest
 from sqlalchemy import select
 
-from demo.label import serve_study
+from demo.label import PAGE, serve_study
 from medfe.errors import MedfeError
 from medfe.preference import tables
 from medfe.preference.database import database_url
@@ -67,7 +67,7 @@ def test_what_is_no_consent_lets_nobody_in(client, body):
 
 
 def test_every_reply_forbids_what_the_page_does_not_need(client, rater):
-    for response in (client.get("/"), client.get("/label.js"), rater.ask("next"), client.get("/absent")):
+    for response in (*(client.get(f"/{path}") for path in PAGE), rater.ask("next"), client.get("/absent")):
         headers = response.headers
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
         assert headers["cache-control"] == "no-store"
