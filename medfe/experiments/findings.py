@@ -180,8 +180,8 @@ def _faster(tables: Tables) -> Finding:
     table = tables.read("autoencoders_times")
     if table is None:
         return finding
-    times = table.set_index("target")
-    code, exact, loose = (times.loc[name] for name in ("structure code", "RTV, exact", "RTV, tolerance 0.1"))
+    times = {row["target"]: row for row in table.to_dict("records")}
+    code, exact, loose = (times[name] for name in ("structure code", "RTV, exact", "RTV, tolerance 0.1"))
     verdict = SUPPORTED if code["upper_quartile"] < min(exact["lower_quartile"], loose["lower_quartile"]) else NOT_SHOWN
     if code["lower_quartile"] > max(exact["upper_quartile"], loose["upper_quartile"]):
         verdict = CONTRADICTED
