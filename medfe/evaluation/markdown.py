@@ -15,9 +15,10 @@ from medfe.evaluation.summaries import GROUP_METRICS
 from medfe.evaluation.tables import Tables
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; the first column is text, the others are aligned right."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]], *, texts: int = 1) -> str:
+    """Return a Markdown table; the first columns, `texts` of them, are aligned left, the others right."""
+    marks = ["---"] * texts + ["---:"] * (len(header) - texts)
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
 

@@ -66,5 +66,5 @@ def effect(row: pd.Series) -> str:
 
 
 def seeds(row: pd.Series) -> str:
-    """Return how many seeds a contrast has."""
-    return f"{row['n']} seed{'' if row['n'] == 1 else 's'}"
+    """Return how many seeds a contrast has, and which."""
+    return f"{row['n']} seed{'' if row['n'] == 1 else 's'} ({row['seeds']})"

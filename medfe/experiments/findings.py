@@ -102,7 +102,7 @@ def _rank(tables: Tables) -> Finding:
     own, other = ranks["low_resolution"], ranks["autoencoder"]
     return finding._replace(
         verdict=SUPPORTED if (own == 3).all() else CONTRADICTED,
-        effect=f"rank {_range(own)}; of MEDFE+CAE's term {_range(other)}", n=f"{len(own)} seeds",
+        effect=f"rank {_range(own)}; of MEDFE+CAE's term {_range(other)}", n=_listed(own),
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _unused(tables: Tables) -> Finding:
     outside, whole = (part["low_resolution"] for part in parts if part is not None)
     found = _over_seeds(outside / whole, np.zeros(len(whole)))
     verdict = SUPPORTED if found.high < _UNUSED else CONTRADICTED if found.low > _UNUSED else NOT_SHOWN
-    return finding._replace(verdict=verdict, effect=_percent(found), n=f"{found.n} seeds")
+    return finding._replace(verdict=verdict, effect=_percent(found), n=_listed(whole))
 
 
 def _information(area: str) -> Callable[[Tables], Finding]:
@@ -139,7 +139,7 @@ def _information(area: str) -> Callable[[Tables], Finding]:
         verdict = SUPPORTED if interval.low > 0 else CONTRADICTED if interval.high < 0 else NOT_SHOWN
         means = " − ".join(f"{found[arm].mean():.3f}" for arm in _ARMS)
         return finding._replace(
-            verdict=verdict, n=f"{interval.n} seeds",
+            verdict=verdict, n=_listed(found["autoencoder"]),
             effect=f"{means} = {interval.estimate:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})",
         )  # fmt: skip
 
@@ -225,6 +225,10 @@ def _paired_seeds(tables: Tables) -> list[int]:
 
 def _over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
     return paired_t(first, second, level=1 - ALPHA)
+
+
+def _listed(by_seed: pd.Series) -> str:
+    return f"{len(by_seed)} seeds ({' '.join(map(str, by_seed.index))})"
 
 
 def _range(values: pd.Series) -> str:

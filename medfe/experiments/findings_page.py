@@ -73,9 +73,9 @@ def write_findings(folder: Path) -> list[Path]:
     separations = [_row(tables, one) for one in SEPARATIONS]
     text = "\n\n".join([
         "# The papers' claims, tested", _HEAD,
-        markdown(["claim", "verdict", "effect (interval)", "n"], claims),
+        markdown(["claim", "verdict", "effect (interval)", "n"], claims, texts=4),
         "## What a difference comes of", _SEPARATED,
-        markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], separations),
+        markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], separations, texts=5),
         "## How each verdict is reached", "\n".join(rules),
         "## Reports and tables",
         "\n".join([*reports, "* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run"]),

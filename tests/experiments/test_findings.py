@@ -54,7 +54,7 @@ def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
     found = finding(tmp_path, "FID 5.996")
     assert found.verdict == "contradicted"
     assert found.effect == "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500)"
-    assert found.n == "6 seeds"
+    assert found.n == "6 seeds (0 1 2 3 4 5)"
     write(tmp_path, "main_contrasts", [row | {"difference": np.nan, "low": np.nan, "high": np.nan, "claim": np.nan}])
     assert finding(tmp_path, "FID 5.996").verdict == NOT_YET
 
@@ -120,7 +120,7 @@ def test_channel_claims_wait_for_the_contrast_and_take_its_seeds(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"difference": np.nan}])
     assert finding(tmp_path, "Three of the channels").verdict == NOT_YET
     write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"seeds": "0 1 2 3 5"}])
-    assert finding(tmp_path, "Three of the channels").n == "5 seeds"
+    assert finding(tmp_path, "Three of the channels").n == "5 seeds (0 1 2 3 5)"
 
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.0199, "supported"), (0.0201, "not shown")])
@@ -148,17 +148,23 @@ def test_times_are_compared_by_their_quartiles(tmp_path, code, verdict):
 def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     write(tmp_path, "main_contrasts", [
         PRIMARY_ROW,
-        contrast("block_dct_128", "block_dct_3", n=3, difference=0.001, low=0.0005, high=0.002),
+        contrast("block_dct_128", "block_dct_3", n=3, seeds="0 1 2", difference=0.001, low=0.0005, high=0.002),
         contrast("random_encoder", "autoencoder", role="not tested", p_holm=np.nan),
-        contrast("low_resolution_matched", "low_resolution", role="not tested", n=1, low=np.nan, high=np.nan),
+        contrast("low_resolution_matched", "low_resolution", role="not tested", n=1, seeds="0", low=np.nan),
     ])  # fmt: skip
     (tmp_path / "main.md").write_text("# Experiment `main`\n")
     (path,) = write_findings(tmp_path)
     text = path.read_text(encoding="utf-8")
-    assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds |" in text
-    assert "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds | second is better |" in text
-    assert "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | 6 seeds | not tested |" in text
-    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | 1 seed | not tested |" in text
+    assert (
+        "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds (0 1" in text
+    )
+    assert (
+        "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds (0 1 2) | second is better |" in text
+    )
+    assert (
+        "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | 6 seeds (0 1 2 3 4 5) | not tested |" in text
+    )
+    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | 1 seed (0) | not tested |" in text
     assert "| `none` − `low_resolution` | – | – | not yet |" in text
     assert "[main](main.md): `medfe reproduce main --data $MEDFE_DATA --out runs`" in text
 
