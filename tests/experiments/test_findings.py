@@ -155,9 +155,7 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     (tmp_path / "main.md").write_text("# Experiment `main`\n")
     (path,) = write_findings(tmp_path)
     text = path.read_text(encoding="utf-8")
-    assert (
-        "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds (" in text
-    )
+    assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds (" in text
     assert (
         "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds (0 1 2) | second is better |" in text
     )

@@ -1,0 +1,32 @@
+"""The tables, reports and verdicts in the repository are those that its records give."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medfe.experiments.findings_page import write_findings
+from medfe.experiments.registry import EXPERIMENTS
+from medfe.experiments.summary import summarize
+
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
+RECORDED = sorted(path.name for path in (RESULTS / "runs").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_tables_and_report_come_from_the_records(name, tmp_path):
+    shutil.copytree(RESULTS / "runs", tmp_path / "runs")
+    made = {path.name: path for path in summarize(EXPERIMENTS[name], tmp_path) if path.name != "README.md"}
+    assert set(made) == {path.name for path in (*RESULTS.glob(f"{name}_*.csv"), RESULTS / f"{name}.md")}
+    for path in made.values():
+        if path.suffix == ".csv":
+            pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(RESULTS / path.name), rtol=1e-9)
+        else:
+            assert path.read_text(encoding="utf-8") == (RESULTS / path.name).read_text(encoding="utf-8")
+
+
+def test_verdicts_come_from_the_tables(tmp_path):
+    shutil.copytree(RESULTS, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md", "runs"))
+    made = [path.read_text(encoding="utf-8") for path in write_findings(tmp_path)]
+    assert made == [path.read_text(encoding="utf-8") for path in RESULTS.glob("README.md")]
