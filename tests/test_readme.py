@@ -6,12 +6,14 @@ import sys
 import types
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import tyro
 
 from medfe.cli import COMMANDS
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig
+from medfe.evaluation.names import number
 from medfe.models.generator import build_generator
 from medfe.targets import Features, build_target
 
@@ -50,6 +52,15 @@ def test_own_target_of_the_readme_gives_a_loss(monkeypatch):
     assert goals.texture.shape == (2, 6, 8, 8)
     assert goals.texture.abs().max() > 0
     assert flat.texture[:, :, :-1, :-1].abs().max() == 0
+
+
+def test_what_was_found_is_what_the_table_says():
+    table = pd.read_csv(ROOT / "notebooks/results/main_contrasts.csv")
+    (row,) = table[table["role"] == "primary"].to_dict("records")
+    told = {name: number(row[name], row["metric"], difference=True) for name in ("difference", "low", "high")}
+    assert f"KID ×10³ {told['difference']} (95 % interval {told['low']} to {told['high']}" in README
+    assert f"reported ({number(-row['margin'], row['metric'], difference=True)})" in README
+    assert row["claim"] == "contradicted in size"
 
 
 def test_every_arm_and_preset_is_explained():

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from medfe.evaluation.names import number
 from medfe.evaluation.statistics import Interval, paired_t
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
 from medfe.experiments.contrasts import CONTRADICTED, NOT_SHOWN, PRIMARY, SECONDARY, SUPPORTED
@@ -43,7 +44,10 @@ def _lower_fid(tables: Tables) -> Finding:
         "main_contrasts",
     )
     row = tables.contrast("main_contrasts", role=PRIMARY)
-    return finding if row is None else finding._replace(verdict=row["claim"], effect=effect(row), n=seeds(row))
+    if row is None:
+        return finding
+    size = number(-row["margin"], row["metric"], difference=True)
+    return finding._replace(verdict=row["claim"], effect=f"{effect(row)}; claimed: {size}", n=seeds(row))
 
 
 def _other_measures(tables: Tables) -> Finding:

@@ -21,7 +21,7 @@ def finding(folder, words):
 def contrast(first, second, metric=KID, masks="center", role="secondary", **values):
     row = {
         "first": first, "second": second, "metric": metric, "masks": masks, "role": role, "n": 6, "difference": -0.001,
-        "low": -0.002, "high": -0.0005, "seeds": "0 1 2 3 4 5", "claim": "", "p_holm": 0.01,
+        "low": -0.002, "high": -0.0005, "seeds": "0 1 2 3 4 5", "claim": "", "p_holm": 0.01, "margin": 0.000304,
         "lower_is_better": lower_is_better(metric),
     }  # fmt: skip
     return row | values
@@ -53,7 +53,7 @@ def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
     write(tmp_path, "main_contrasts", [row])
     found = finding(tmp_path, "FID 5.996")
     assert found.verdict == "contradicted"
-    assert found.effect == "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500)"
+    assert found.effect == "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500); claimed: −0.304"
     assert found.n == "6 seeds (0 1 2 3 4 5)"
     write(tmp_path, "main_contrasts", [row | {"difference": np.nan, "low": np.nan, "high": np.nan, "claim": np.nan}])
     assert finding(tmp_path, "FID 5.996").verdict == NOT_YET
@@ -155,7 +155,7 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     (tmp_path / "main.md").write_text("# Experiment `main`\n")
     (path,) = write_findings(tmp_path)
     text = path.read_text(encoding="utf-8")
-    assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500) | 6 seeds (" in text
+    assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500); claimed: " in text
     assert (
         "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds (0 1 2) | second is better |" in text
     )
