@@ -22,6 +22,7 @@ test-slow: .venv/.dev
 # Runs every notebook and keeps what it printed: the committed outputs are made this way.
 notebooks: .venv/.dev
 	$(BIN)/python -m pytest --nbmake --overwrite --nbmake-timeout 3600 --timeout 0 notebooks
+	$(BIN)/jupyter nbconvert --log-level ERROR --inplace --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.clear_notebook_metadata=False notebooks/*.ipynb # hours of the clock
 
 check: .venv/.dev
 	$(BIN)/ruff check .
