@@ -60,13 +60,13 @@ def _no_network():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give processes that test side by side a file at a time, and all of e2e to one: its tests share their servers."""
+    """Give processes that test side by side a file at a time, and e2e in two parts: its tests share their servers."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "e2e" if Path(file).parent.name == "e2e" else file
+            return file if Path(file).parent.name != "e2e" or file.endswith("test_drawing.py") else "e2e"
 
     return Scheduling(config, log)
 
