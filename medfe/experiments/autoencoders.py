@@ -26,12 +26,11 @@ from medfe.evaluation.embeddings import Embedder, build_embedder
 from medfe.evaluation.metrics import psnr
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.records import TABLES
-from medfe.experiments.runfolder import is_trained, training_row
-from medfe.experiments.stopping import Interrupted
+from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.target_times import TargetTimes
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import train_autoencoder
-from medfe.training.loop import build_fabric, resolve_precision
+from medfe.training.loop import resolve_precision
 from medfe.weightfiles import load_weights
 
 CHANNELS = (3, 16, 64, 128, 256)
@@ -179,11 +178,7 @@ class TextureCode(Entry):
         """Train, reconstruct, judge."""
         config = self._placed(place)
         if not self.has_weights(place):
-            fabric = build_fabric(config.precision)
-            done = train_autoencoder(config, place.folder(self), fabric, max_minutes=place.stop.minutes_left())
-            place.stop.check()
-            if done < config.max_steps:
-                raise Interrupted
+            train_to_the_end(train_autoencoder, config, place.folder(self), place)
         autoencoder = load_autoencoder(self._weights(place), "texture")
         ways: dict[str, tuple[int, Reconstruct]] = {"auto-encoder": (self.channels, autoencoder)}
         return {

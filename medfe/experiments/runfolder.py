@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from safetensors import SafetensorError, safe_open
 
 from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
+from medfe.experiments.entry import Workplace
+from medfe.experiments.stopping import Interrupted
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
+from medfe.training.loop import build_fabric
 
 
 def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> bool:
@@ -34,6 +38,26 @@ def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunCo
     except (SafetensorError, ValueError):
         raise MedfeError(f"{weights}: damaged; delete it, and the training goes on from its saved state") from None
     return bool(metadata.get("step") == config.max_steps)
+
+
+def train_to_the_end(
+    train: Callable[..., int], config: RunConfig | AutoencoderRunConfig, folder: Path, place: Workplace
+) -> None:
+    """Go on with a training until it is complete.
+
+    Args:
+        train: `train_generator` or `train_autoencoder`.
+        config: Its settings.
+        folder: As `train` takes it.
+        place: Says when to stop.
+
+    Raises:
+        Interrupted: stopped before it was complete; the next call goes on.
+    """
+    done = train(config, folder, build_fabric(config.precision), max_minutes=place.stop.minutes_left())
+    place.stop.check()
+    if done < config.max_steps:
+        raise Interrupted
 
 
 def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, with
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
 from medfe.experiments.records import TABLES
-from medfe.experiments.runfolder import is_trained, training_row
-from medfe.experiments.stopping import Interrupted
+from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 from medfe.training.checkpoint import load_config, write_atomically
 from medfe.training.generator import train_generator
-from medfe.training.loop import build_fabric, resolve_precision
+from medfe.training.loop import resolve_precision
 from medfe.weightfiles import GENERATOR_FILE, load_weights
 
 KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
@@ -101,13 +100,8 @@ class AutoencoderPair(Entry):
         folder = place.folder(self)
         for kind in KINDS:
             config = self._placed(kind, place)
-            if is_trained(folder / kind, folder / f"{kind}.safetensors", config):
-                continue
-            fabric = build_fabric(config.precision)
-            done = train_autoencoder(config, folder, fabric, max_minutes=place.stop.minutes_left())
-            place.stop.check()
-            if done < config.max_steps:
-                raise Interrupted
+            if not is_trained(folder / kind, folder / f"{kind}.safetensors", config):
+                train_to_the_end(train_autoencoder, config, folder, place)
 
     def reconstruction(self, place: Workplace) -> dict[str, Any]:
         """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
@@ -210,13 +204,8 @@ class GeneratorRun(Entry):
         """Train as far as it is not."""
         folder = place.folder(self)
         config = self._placed(place, self._match(place)["weight"] if self.matches else None)
-        if is_trained(folder, folder / GENERATOR_FILE, config):
-            return
-        fabric = build_fabric(config.precision)
-        done = train_generator(config, folder, fabric, max_minutes=place.stop.minutes_left())
-        place.stop.check()
-        if done < config.max_steps:
-            raise Interrupted
+        if not is_trained(folder, folder / GENERATOR_FILE, config):
+            train_to_the_end(train_generator, config, folder, place)
 
     def _match(self, place: Workplace) -> dict[str, Any]:
         """Measure both gradient norms, once: a run that goes on keeps its weight."""
