@@ -89,7 +89,8 @@ def _one_training(tables: Tables) -> Finding:
     chance = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * np.sqrt(2) * spread / float(groups.mean()["low_resolution"])
     return finding._replace(
         verdict=CONTRADICTED if chance > CLAIMED else SUPPORTED,
-        effect=f"chance alone makes gaps of up to ±{100 * chance:.1f} %", n=f"both arms of {len(paired)} seeds ({' '.join(map(str, paired))})",
+        effect=f"chance alone makes gaps of up to ±{100 * chance:.1f} %",
+        n=f"both arms of {len(paired)} seeds ({' '.join(map(str, paired))})",
     )  # fmt: skip
 
 
