@@ -44,7 +44,7 @@ def _lower_fid(tables: Tables) -> Finding:
         "main_contrasts",
     )
     row = tables.contrast("main_contrasts", role=PRIMARY)
-    if row is None:
+    if row is None or pd.isna(row["low"]):  # of one pair, the other seeds being excluded
         return finding
     size = number(-row["margin"], row["metric"], difference=True)
     return finding._replace(verdict=row["claim"], effect=f"{effect(row)}; claimed: {size}", n=seeds(row))
@@ -225,7 +225,7 @@ def _by_seed(tables: Tables, column: str) -> dict[str, pd.Series] | None:
 def _paired_seeds(tables: Tables) -> list[int]:
     """Return the seeds of the primary contrast, once all that were registered are done or excluded."""
     row = tables.contrast("main_contrasts", role=PRIMARY)
-    return [] if row is None else [int(seed) for seed in str(row["seeds"]).split()]
+    return [] if row is None or pd.isna(row["low"]) else [int(seed) for seed in str(row["seeds"]).split()]
 
 
 def _over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:

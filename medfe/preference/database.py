@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from medfe.errors import MedfeError
 from medfe.preference.folder import DATABASE_FILE
@@ -83,11 +83,13 @@ def forget_deleted(engine: Engine) -> None:
     """
     if engine.dialect.name == "sqlite":
         queue = engine.get_execution_options()["medfe_queue"]
-        with queue, closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-            try:
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.Error as error:  # they are deleted all the same
-                _log.warning("what was deleted stays in SQLite's log for now (%s)", error)
+        try:
+            with queue, closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except (sqlite3.Error, SQLAlchemyError) as error:  # they are deleted all the same
+            busy = error
+        if busy:
+            _log.warning("what was deleted stays in SQLite's log for now (%s)", busy)
 
 
 @contextmanager
