@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ QUICK: Mapping[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 
 
 _log = logging.getLogger(__name__)
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, None)  # Pillow's errors have no number
 
 
 class HasStatus(Protocol):
@@ -43,6 +45,8 @@ def told(handler: Callable[..., Updates]) -> Callable[..., Updates]:
             text = "The pictures of this run have been cleared away: fill the hole again."
             return {self.status: theme.status(text, error=True)}
         except OSError as error:
+            if error.errno not in _NOT_WRITTEN:
+                raise
             _log.error("%s: %s", handler.__qualname__, error)
             text = "The server's disk is full or cannot be written: please tell whoever runs it."
             return {self.status: theme.status(text, error=True)}

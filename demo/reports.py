@@ -9,16 +9,17 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "results"
 """Where the experiments write, in a checkout of the repository."""
-FIRST = "main"
-"""Report that is shown first, if it is there."""
+FIRST = ("README", "main")
+"""Reports that are shown first, if they are there: the claims, and the experiment that most of them rest on."""
 OTHER = "Other tables"
 
 _IMAGES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg", ".webp": "image/webp"}
 _IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?://)[^)\s]+\)")
 _SECTION = re.compile(r"^## ", re.MULTILINE)
 _MISSING = re.compile(r"^\*\*Missing:\*\* (.+)$", re.MULTILINE)
 _HEADLINE = "Primary endpoint"  # the section of medfe.experiments.report that answers the question
-_FOLDED = ("Not tested", "How it was made")  # sections for those who want to know more
+_FOLDED = ("Not tested", "How it was made", "How each verdict is reached")  # sections for those who want to know more
 
 
 @dataclass
@@ -36,14 +37,15 @@ class Report:
 
 
 def find_reports(folder: Path) -> dict[str, Report]:
-    """Return name → report of a folder: `FIRST`, then the others in the order of their names.
+    """Return name → report of a folder: those in `FIRST`, then the others in the order of their names.
 
     A Markdown file makes a report; tables and figures whose names begin with its name and `_` belong to it, the longest
     such name counting. Those that belong to none make a last report of their own.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-    texts = {path.stem: path for path in files if path.suffix == ".md" and path.stem.lower() != "readme"}
-    names = sorted(texts, key=lambda name: (name != FIRST, name))
+    texts = {path.stem: path for path in files if path.suffix == ".md"}
+    names = [name for name in FIRST if name in texts]
+    names += [name for name in texts if name not in FIRST]
     reports = {name: Report(_title(texts[name]), texts[name]) for name in names}
     other = Report(OTHER)
     for path in files:
@@ -73,7 +75,7 @@ def words(name: str) -> str:
 def text_of(report: Report) -> tuple[str, str]:
     """Return a report's text in two parts: what it found, and all the rest, with details folded away.
 
-    Pictures of its folder are put into the text, links to others are left out.
+    Pictures of its folder are put into the text, others are left out; of a link to a file, the words stay.
     """
     if report.text is None:
         return f"# {report.title}", ""
@@ -84,7 +86,7 @@ def text_of(report: Report) -> tuple[str, str]:
         inside = path.resolve().is_relative_to(folder.resolve())
         return f"![{match[1]}]({data_uri(path)})" if inside and path.is_file() and path.suffix in _IMAGES else ""
 
-    text = _IMAGE.sub(embed, report.text.read_text(encoding="utf-8", errors="replace"))
+    text = _LINK.sub(r"\1", _IMAGE.sub(embed, report.text.read_text(encoding="utf-8", errors="replace")))
     text = _MISSING.sub(lambda match: _folded(f"{match[1].count(',') + 1} runs are not done yet", match[1]), text)
     first, *sections = _SECTION.split(text)
     if sections and sections[0].startswith(_HEADLINE):

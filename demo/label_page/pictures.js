@@ -9,8 +9,6 @@ let zoomed = false;
 let everZoomed = false; // since these pictures came
 const watch = { since: null, spent: 0 };
 
-// The pictures of a trial
-
 export async function load(content, sides) {
   pictures.classList.add('waiting');
   pictures.querySelectorAll('.is-right').forEach((figure) => figure.classList.remove('is-right'));

@@ -42,7 +42,7 @@ class Tables:
 
     def contrast(self, name: str, **values: str) -> pd.Series | None:
         """Return the one row of a table of contrasts with these values, once all its seeds are there."""
-        table = self.read(name)
+        table = self.read(name, *values, "difference")
         if table is None:
             return None
         for column, value in values.items():

@@ -57,7 +57,7 @@ def _other_measures(tables: Tables) -> Finding:
         "if some are worse and none is better, mixed if both, else not shown.",
         "main_contrasts",
     )
-    table = tables.read("main_contrasts")
+    table = tables.read("main_contrasts", "role", "first", "p_holm")
     if table is None:
         return finding
     rows = table[(table["role"] == SECONDARY) & (table["first"] == "autoencoder")]
@@ -158,7 +158,7 @@ def _near_lossless(tables: Tables) -> Finding:
         f"lies below {NEAR_LOSSLESS:g}, else not shown, for the training here is short.",
         "autoencoders_reconstruction",
     )
-    table = tables.read("autoencoders_reconstruction")
+    table = tables.read("autoencoders_reconstruction", "code", "channels", "l1_low", "l1_high", "crops", "photographs")
     if table is None:
         return finding
     rows = table[(table["code"] == "auto-encoder") & (table["channels"] == 256)]
@@ -182,11 +182,11 @@ def _faster(tables: Tables) -> Finding:
         "quartile is below the smoothing's lower one, exact and loose, contradicted if the reverse, else not shown.",
         "autoencoders_times",
     )
-    table = tables.read("autoencoders_times")
-    if table is None:
+    table, wanted = tables.read("autoencoders_times", "target"), ("structure code", "RTV, exact", "RTV, tolerance 0.1")
+    times = {} if table is None else {row["target"]: row for row in table.to_dict("records")}
+    if not times.keys() >= set(wanted):
         return finding
-    times = {row["target"]: row for row in table.to_dict("records")}
-    code, exact, loose = (times[name] for name in ("structure code", "RTV, exact", "RTV, tolerance 0.1"))
+    code, exact, loose = (times[name] for name in wanted)
     verdict = SUPPORTED if code["upper_quartile"] < min(exact["lower_quartile"], loose["lower_quartile"]) else NOT_SHOWN
     if code["lower_quartile"] > max(exact["upper_quartile"], loose["upper_quartile"]):
         verdict = CONTRADICTED

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from medfe.evaluation.markdown import markdown
 from medfe.experiments.contrasts import DESCRIPTIVE, SECONDARY
 from medfe.experiments.finding_tables import NOT_TESTED, NOT_YET, Tables, better, effect, seeds
@@ -13,6 +15,7 @@ from medfe.training.checkpoint import write_atomically
 
 _KID, _MASKS = "kid_efficientnet_lite2", "center"
 
+_TITLE = "# The papers' claims, tested"
 _HEAD = """\
 Small networks, two CPU cores, faces of 64×64 pixels unless said otherwise: evidence for this scale, not proof for the
 papers'. What was asked, and what would count as an answer, was [planned](plan.md) before the first run; rules 3 to 9
@@ -53,11 +56,17 @@ SEPARATIONS = (
 def write_findings(folder: Path) -> list[Path]:
     """Write FOLDER/README.md from the tables in the folder; return its path, or nothing if no claim has one.
 
+    A README.md of another kind is left as it is.
+
     Raises:
         MedfeError: if a table is damaged.
     """
+    path = folder / "README.md"
+    if path.exists() and not path.read_bytes().startswith(_TITLE.encode()):
+        return []
     found = findings(folder)
     if all(finding.verdict in (NOT_YET, NOT_TESTED) for finding in found):
+        path.unlink(missing_ok=True)  # of tables that are gone
         return []
     claims = [[f"{index}. {one.claim}", f"**{one.verdict}**", one.effect, one.n] for index, one in enumerate(found, 1)]
     tables = Tables(folder)
@@ -70,17 +79,18 @@ def write_findings(folder: Path) -> list[Path]:
         for path in sorted(folder.glob("*.md"))
         if any(folder.glob(f"{path.stem}_*.csv"))
     ]
+    if (folder / "gpu.md").exists():
+        reports.append("* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run")
     separations = [_row(tables, one) for one in SEPARATIONS]
     text = "\n\n".join([
-        "# The papers' claims, tested", _HEAD,
+        _TITLE, _HEAD,
         markdown(["claim", "verdict", "effect (interval)", "n"], claims, texts=4),
         "## What a difference comes of", _SEPARATED,
         markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], separations, texts=5),
         "## How each verdict is reached", "\n".join(rules),
         "## Reports and tables",
-        "\n".join([*reports, "* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run"]),
+        "\n".join(reports),
     ])  # fmt: skip
-    path = folder / "README.md"
     write_atomically(path, text + "\n")
     return [path]
 
@@ -88,7 +98,7 @@ def write_findings(folder: Path) -> list[Path]:
 def _row(tables: Tables, one: Separation) -> list[str]:
     contrast = f"`{one.first}` − `{one.second}`"
     row = tables.contrast(one.table, first=one.first, second=one.second, metric=_KID, masks=_MASKS)
-    if row is None:
+    if row is None or (row["role"] == SECONDARY and pd.isna(row["low"])):
         return [one.cause, contrast, "–", "–", NOT_YET]
     if row["role"] == DESCRIPTIVE:
         verdict = NOT_TESTED

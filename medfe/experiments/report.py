@@ -206,6 +206,7 @@ def _reconstruction(tables: dict[str, pd.DataFrame]) -> str:
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
     commits = ", ".join(dict.fromkeys(f"`{one}`" for record in records.values() for one in record["commit"].split()))
     precisions = ", ".join(dict.fromkeys(record["precision"] for record in records.values() if "precision" in record))
+    precision = f"precision {precisions}; " if precisions else ""
     versions = next(iter(records.values()))["versions"]
     listed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return "\n\n".join([
@@ -213,6 +214,6 @@ def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs --summarize",
         f"The first trains and evaluates, the second makes these tables from the records in "
-        f"`notebooks/results/runs/{experiment.name}/`. Trained at commit {commits}; precision {precisions}; "
+        f"`notebooks/results/runs/{experiment.name}/`. Trained at commit {commits}; {precision}"
         f"{listed}. Settings, digests and seeds of every run are in its record.",
     ])  # fmt: skip

@@ -19,6 +19,7 @@ from medfe.preference.folder import DATABASE_FILE
 DATABASE_VARIABLE = "MEDFE_STUDY_DATABASE"
 BUSY_SECONDS = 20.0
 """How long a writer waits for another."""
+_BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}"
 _CONNECTIONS = 8
 _log = logging.getLogger(__name__)
 
@@ -78,14 +79,18 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def forget_deleted(engine: Engine) -> None:
     """Empty SQLite's log of writes, in which deleted rows would stay readable until others are written over them.
 
-    Where a reader of an older state of the database keeps the log in use, that is left to the next time. PostgreSQL
-    clears deleted rows away by itself, a while later.
+    Where a reader of an older state of the database keeps the log in use, that is left to the next time: writers of
+    votes are not to wait for it. PostgreSQL clears deleted rows away by itself, a while later.
     """
     if engine.dialect.name == "sqlite":
         queue = engine.get_execution_options()["medfe_queue"]
         try:
             with queue, closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-                busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                cursor.execute("PRAGMA busy_timeout = 0")
+                try:
+                    busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                finally:
+                    cursor.execute(_BUSY_TIMEOUT)  # the connection goes back to the others
         except (sqlite3.Error, SQLAlchemyError) as error:  # they are deleted all the same
             busy = error
         if busy:
@@ -148,10 +153,11 @@ def reason(error: DBAPIError) -> str:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver begins no transactions of its own; see _begin_sqlite
     for setting in (
-        "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {int(1000 * BUSY_SECONDS)}",
+        "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON",
         "secure_delete = ON",  # or answers that were withdrawn would stay readable in pages that are free
     ):  # fmt: skip
         connection.execute(f"PRAGMA {setting}").close()
+    connection.execute(_BUSY_TIMEOUT).close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -222,20 +222,19 @@ class VoteStore:
             return self._session(connection, rater)
 
     def withdraw(self, token: str) -> None:
-        """Delete a rater's answers; a rater who withdrew before is left as is.
+        """Delete a rater's answers; again, it only tries once more to leave nothing of them in the database's files.
 
         Raises:
             RefusedError: if the token is forged.
         """
         with writing(self.engine) as connection:
             rater = self._rater(connection, token, lock=True, withdrawn=True)
-            if rater.withdrawn is not None:
-                return
-            own = select(votes.c.id).join(trials).where(trials.c.rater == rater.id)
-            connection.execute(delete(corrections).where(corrections.c.vote.in_(own)))
-            own_trials = select(trials.c.id).where(trials.c.rater == rater.id)
-            connection.execute(delete(votes).where(votes.c.trial.in_(own_trials)))
-            connection.execute(update(raters).where(raters.c.id == rater.id).values(withdrawn=self.clock()))
+            if rater.withdrawn is None:
+                own = select(votes.c.id).join(trials).where(trials.c.rater == rater.id)
+                connection.execute(delete(corrections).where(corrections.c.vote.in_(own)))
+                own_trials = select(trials.c.id).where(trials.c.rater == rater.id)
+                connection.execute(delete(votes).where(votes.c.trial.in_(own_trials)))
+                connection.execute(update(raters).where(raters.c.id == rater.id).values(withdrawn=self.clock()))
         forget_deleted(self.engine)
 
     def main_votes(self) -> int:

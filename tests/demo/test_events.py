@@ -27,3 +27,11 @@ def test_what_went_wrong_is_told_on_the_status_line_without_a_path(caplog, error
     assert "runs/" not in line
     is_disk = text.startswith("The server")
     assert [record.getMessage().endswith(str(error)) for record in caplog.records] == ([True] if is_disk else [])
+
+
+def test_what_is_no_fault_of_the_disk_is_not_called_one():
+    def handler(self):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.raises(OSError, match="Too many"):
+        told(handler)(SimpleNamespace(status="status"))

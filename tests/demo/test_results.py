@@ -17,7 +17,7 @@ def folder(tmp_path):
     (tmp_path / "main_fast.md").write_text("no heading\n")
     (tmp_path / "main_fast_runs.csv").write_text("run\n1\n")
     (tmp_path / "speed.csv").write_text("what,ms\n<b>forward</b>,12.5\n")
-    (tmp_path / "README.md").write_text("# About this folder\n")
+    (tmp_path / "README.md").write_text("# The claims\n")
     Image.new("RGB", (4, 3), "teal").save(tmp_path / "main_curve.png")
     Image.new("RGB", (4, 3)).save(tmp_path / "main_other.png")
     (tmp_path / "runs").mkdir()
@@ -27,8 +27,9 @@ def folder(tmp_path):
 
 def test_files_belong_to_the_report_with_the_longest_name_that_begins_theirs(folder):
     reports = find_reports(folder)
-    assert list(reports) == ["main", "main_fast", "Other tables"]
-    assert [report.title for report in reports.values()] == ["The main experiment", "Main fast", "Other tables"]
+    assert list(reports) == ["README", "main", "main_fast", "Other tables"]
+    titles = [report.title for report in reports.values()]
+    assert titles == ["The claims", "The main experiment", "Main fast", "Other tables"]
     assert [path.name for path in reports["main"].tables] == ["main_runs.csv"]
     assert [path.name for path in reports["main_fast"].tables] == ["main_fast_runs.csv"]
     assert [path.name for path in reports["Other tables"].tables] == ["speed.csv"]
@@ -58,10 +59,16 @@ def test_a_picture_from_elsewhere_is_left_out(folder, target):
     assert text_of(find_reports(folder)["main"]) == ("# Report\n\nbefore  after\n", "")
 
 
-def test_the_main_experiment_comes_first(folder):
+def test_a_link_to_a_file_which_the_page_does_not_serve_is_words(folder):
+    (folder / "main.md").write_text("# R\n\n[`a.csv`](a.csv), [papers](https://example.org/p), ![x](main_curve.png)\n")
+    text, _ = text_of(find_reports(folder)["main"])
+    assert text.startswith("# R\n\n`a.csv`, [papers](https://example.org/p), ![x](data:image/png;base64,")
+
+
+def test_the_claims_come_first_then_the_main_experiment(folder):
     for name in ("autoencoders", "zebra"):
         (folder / f"{name}.md").write_text("# Experiment `x`\n")
-    assert list(find_reports(folder)) == ["main", "autoencoders", "main_fast", "zebra", "Other tables"]
+    assert list(find_reports(folder)) == ["README", "main", "autoencoders", "main_fast", "zebra", "Other tables"]
     assert find_reports(folder)["zebra"].title == "Experiment x"
 
 

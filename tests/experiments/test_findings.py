@@ -46,6 +46,33 @@ def test_without_tables_nothing_is_claimed_and_no_page_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_page_of_tables_that_are_gone_goes_and_another_s_page_stays(tmp_path):
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    (page,) = write_findings(tmp_path)
+    assert "gpu.md" not in page.read_text()
+    (tmp_path / "main_contrasts.csv").unlink()
+    assert write_findings(tmp_path) == []
+    assert not page.exists()
+    page.write_text("# My notes\n")
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    assert write_findings(tmp_path) == []
+    assert page.read_text() == "# My notes\n"
+
+
+@pytest.mark.parametrize("name", ["main_contrasts", "autoencoders_times", "autoencoders_reconstruction"])
+def test_a_table_with_other_columns_supports_nothing(tmp_path, name):
+    write(tmp_path, name, [{"role": "primary", "target": "structure code", "code": "auto-encoder"}])
+    assert write_findings(tmp_path) == []
+
+
+def test_a_contrast_of_one_pair_separates_nothing_yet(tmp_path):
+    one = {"n": 1, "low": np.nan, "high": np.nan, "p_holm": np.nan, "seeds": "0"}
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW, contrast("none", "low_resolution", **one)])
+    (page,) = write_findings(tmp_path)
+    (line,) = [line for line in page.read_text().splitlines() if line.startswith("| No intermediate term")]
+    assert line.split("|")[3:-1] == [" – ", " – ", " not yet "]
+
+
 def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
     row = contrast(
         "autoencoder", "low_resolution", role="primary", claim="contradicted", difference=0.001, low=0.0005, high=0.0015

@@ -1,6 +1,7 @@
 """Databases of votes: whose they are, what they enforce, what is told of one that cannot be used."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables, tokens
-from medfe.preference.database import check_empty, connect, database_url, disk_is_full, writing
+from medfe.preference.database import (
+    BUSY_SECONDS,
+    check_empty,
+    connect,
+    database_url,
+    disk_is_full,
+    reading,
+    writing,
+)  # fmt: skip
 from medfe.preference.store import VoteStore
 
 from .conftest import answer, count, rows
@@ -98,6 +107,25 @@ def test_answers_that_were_withdrawn_are_in_no_byte_of_the_files(sqlite_store):
     assert readable() == [16, 16, 16, 16]
     sqlite_store.withdraw(tokens_of[1])
     assert readable() == [16, 0, 16, 16]
+
+
+def test_a_withdrawal_does_not_wait_for_a_reader_and_the_same_again_clears_the_log(sqlite_store):
+    token = sqlite_store.join("1")
+    name = tokens.random_name()
+    sqlite_store.vote(token, sqlite_store.next_trial(token).name, answer(request=name))
+
+    def is_readable():
+        files = Path(sqlite_store.engine.url.database).parent.glob("votes.sqlite*")
+        return any(name.encode() in path.read_bytes() for path in files)
+
+    with reading(sqlite_store.engine) as connection:
+        connection.execute(tables.votes.select()).all()
+        started = time.monotonic()
+        sqlite_store.withdraw(token)
+        assert time.monotonic() - started < BUSY_SECONDS / 2
+        assert is_readable()
+    sqlite_store.withdraw(token)
+    assert not is_readable()
 
 
 def test_a_withdrawal_is_kept_where_sqlite_s_log_cannot_be_emptied(sqlite_store, caplog):
