@@ -22,6 +22,10 @@ class Evaluate:
     """Folder of photographs."""
     out: Path
     """Folder for results. What is there already is not computed again."""
+    layout: Literal["folder", "celeba"] = "folder"
+    """celeba: img_align_celeba with list_eval_partition.txt."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Part of the folder, as of training: test is what `medfe train --split train` leaves out, and val."""
     masks: str = "irregular"
     """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
     n: int | None = None

@@ -87,7 +87,10 @@ def measure(settings: EvaluationSettings, store: Store) -> Measurements:
         device=settings.device or best_device(),
     )
     endpoint = choose_endpoint(settings.endpoint, judges)
-    testset = TestSet(settings.data, size, settings.n, crop=settings.crop, seed=settings.seed)
+    testset = TestSet(
+        settings.data, size, settings.n, part=settings.split, layout=settings.layout, crop=settings.crop,
+        seed=settings.seed,
+    )  # fmt: skip
     check_number(settings, len(testset.images))
     if len(np.unique(testset.photographs)) < FEWEST_PHOTOGRAPHS:
         found = len(np.unique(testset.photographs))

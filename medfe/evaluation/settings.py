@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from medfe.backbones import BackboneName
 from medfe.config import Settings
+from medfe.data.files import Split
 from medfe.data.masks import HoleColor
 from medfe.errors import MedfeError
 from medfe.evaluation.testset import Crop
@@ -23,6 +25,11 @@ class EvaluationSettings(Settings):
     """Methods, see `medfe.evaluation.methods.load_methods`."""
     data: Path
     """Folder of photographs, searched recursively."""
+    layout: Literal["folder", "celeba"] = "folder"
+    """`celeba`: img_align_celeba with list_eval_partition.txt."""
+    split: Split = "all"
+    """Part of the folder, as in training: its sub-folder of this name, CelebA's official list, or 90 / 5 / 5 % by the
+    hash of the names."""
     out: Path
     """Folder for results; what it holds already is not computed again."""
     masks: str = "irregular"

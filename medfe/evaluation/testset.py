@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medfe.data.files import Split
 from medfe.data.folder import EvaluationPhotographs, PhotographCrops
 from medfe.data.images import to_uint8
 from medfe.data.masks import HoleColor, Mask, MaskFolder, area_bin, check_mask, load_mask, mask_to_tensor, parse_masks
@@ -42,6 +43,8 @@ class TestSet:
         data: Folder of photographs.
         image_size: S, side of the images, pixels.
         n: Number of images; default: all photographs.
+        part: Part of the folder, as in `medfe.data.files.list_photographs`.
+        layout: `folder` or `celeba`.
         crop: `center`: the central square of each photograph, resized. `random`: n crops S×S at the photographs' own
             resolution, spread evenly over them.
         seed: Of random crops.
@@ -57,9 +60,18 @@ class TestSet:
     __test__ = False  # no class of tests, whatever pytest makes of the name
 
     def __init__(
-        self, data: Path, image_size: int, n: int | None = None, *, crop: Crop = "center", seed: int = 0
+        self,
+        data: Path,
+        image_size: int,
+        n: int | None = None,
+        *,
+        part: Split = "all",
+        layout: str = "folder",
+        crop: Crop = "center",
+        seed: int = 0,
     ) -> None:
-        photographs = EvaluationPhotographs(data, image_size, limit=n if crop == "center" else None)
+        limit = n if crop == "center" else None
+        photographs = EvaluationPhotographs(data, image_size, part=part, layout=layout, limit=limit)
         self.images: EvaluationPhotographs | PhotographCrops = photographs
         if crop == "random":
             self.images = photographs.random_crops(n or len(photographs), seed)

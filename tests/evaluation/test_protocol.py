@@ -59,6 +59,17 @@ def test_all_methods_see_the_same_images_and_masks(make_settings, use):
         assert torch.equal(mask, other_mask)
 
 
+def test_a_part_of_the_folder_is_all_that_methods_see(make_settings, use, faces, tmp_path):
+    for part, names in (("train", slice(7)), ("test", slice(7, None))):
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        for path in sorted(faces.iterdir())[names]:
+            (tmp_path / "parts" / part / path.name).symlink_to(path)
+    (spy,) = use(Spy("one"))
+    measured = run(make_settings(methods=("one",), data=tmp_path / "parts", split="test", n=None))
+    assert sum(len(image) for image, _ in spy.seen) == 5
+    assert set(measured.table["photograph"]) == {f"test/{path.name}" for path in sorted(faces.iterdir())[7:]}
+
+
 def test_a_killed_run_loses_one_batch_and_ends_as_if_it_had_not_been_killed(make_settings, use, tmp_path):
     use(Spy("one"))
     expected = run(make_settings(out=tmp_path / "whole"))

@@ -123,7 +123,13 @@ def test_one_method_alone_and_perfect_methods_are_reported_too(judges, make_sett
 def test_the_printed_command_makes_the_same_settings(make_settings, monkeypatch, faces):
     monkeypatch.setenv("MEDFE_DATA", str(faces.parent))
     settings = make_settings(
-        methods=("b=telea", "mean_fill"), contrasts=(("b", "mean_fill"),), frechet=False, margin=0.5, masks_per_image=2
+        methods=("b=telea", "mean_fill"),
+        contrasts=(("b", "mean_fill"),),
+        frechet=False,
+        margin=0.5,
+        masks_per_image=2,
+        layout="celeba",
+        split="test",
     ).replace(resamples=1999, permutations=999)
     words = shlex.split(command(settings).replace("$MEDFE_DATA", str(faces.parent)))
     assert words[:2] == ["medfe", "evaluate"]

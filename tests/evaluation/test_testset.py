@@ -1,9 +1,13 @@
 """Test sets: the same images and masks for everybody, and clear words where there are not enough."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from medfe.config import DataConfig
+from medfe.data.files import list_photographs
 from medfe.data.masks import center_mask
 from medfe.errors import MedfeError
 from medfe.evaluation.testset import TestSet, age_group
@@ -70,6 +74,20 @@ def test_an_empty_mask_is_named(faces, tmp_path):
     Image.new("L", (32, 32)).save(folder / "nothing.png")
     with pytest.raises(MedfeError, match=r"nothing\.png: empty"):
         TestSet(faces, 32, 4).draw_masks(str(folder), 1, 0)
+
+
+def test_a_part_is_what_training_on_the_rest_leaves_out(faces):
+    trained = list_photographs(DataConfig(root=faces, split="train"))
+    val, test = (TestSet(faces, 32, part=part).names for part in ("val", "test"))
+    assert sorted([*val, *test, *(path.name for path in trained)]) == TestSet(faces, 32).names
+
+
+def test_celeba_s_test_part_is_that_of_its_list(faces, tmp_path):
+    shutil.copytree(faces, tmp_path / "img_align_celeba")
+    names = sorted(path.name for path in faces.iterdir())
+    (tmp_path / "list_eval_partition.txt").write_text("\n".join(f"{name} {i % 3}" for i, name in enumerate(names)))
+    testset = TestSet(tmp_path, 32, part="test", layout="celeba")
+    assert testset.names == [f"img_align_celeba/{name}" for name in names[2::3]]
 
 
 def test_fewer_images_than_asked_for_are_counted(faces):
