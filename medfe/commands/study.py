@@ -28,6 +28,10 @@ class Create:
     """Number of pictures; catch and practice trials take some more photographs."""
     out: Path
     """Folder of the study."""
+    layout: Literal["folder", "celeba"] = "folder"
+    """celeba: img_align_celeba with list_eval_partition.txt."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Part of the folder, as of training: test is what `medfe train --split train` leaves out, and val."""
     masks: str = "irregular"
     """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
     question: Literal["closer", "real"] = "closer"
@@ -86,8 +90,9 @@ class Create:
         from medfe.preference.study import Pictures, create_study
 
         pictures = Pictures(
-            self.methods, self.data, self.masks, self.n, self.image_size, self.hole, self.resize_masks, self.device
-        )
+            self.methods, self.data, self.masks, self.n, self.image_size, self.hole, self.resize_masks, self.device,
+            self.layout, self.split,
+        )  # fmt: skip
         study = create_study(pictures, design, self.out, _database(self.database))
         raters = -(-design.target_votes // design.main_trials)
         print(

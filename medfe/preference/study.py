@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from medfe.data.files import find_images
+from medfe.config import DataConfig
+from medfe.data.files import Split, list_photographs
 from medfe.data.masks import HoleColor, area_bin
 from medfe.errors import MedfeError
 from medfe.evaluation.methods import Method, load_method, load_methods
@@ -50,6 +52,8 @@ class Pictures:
         hole: Colour of the hole in mask files.
         resize_masks: Resize mask files of another size.
         device: Where models compute.
+        layout: `folder` or `celeba`.
+        split: Part of the folder, as in `medfe.data.files.list_photographs`.
     """
 
     methods: Sequence[str]
@@ -60,6 +64,8 @@ class Pictures:
     hole: HoleColor = "white"
     resize_masks: bool = False
     device: str | None = None
+    layout: Literal["folder", "celeba"] = "folder"
+    split: Split = "all"
 
 
 def create_study(pictures: Pictures, design: Design, out: Path, database: str | None = None) -> Study:
@@ -88,12 +94,13 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
     size = choose_size(methods, pictures.image_size)
     wanted = design.catches + design.practice
     needed = pictures.n + _CANDIDATES * wanted
-    if (found := len(find_images(pictures.data))) < needed:
+    photographs = DataConfig(root=pictures.data, layout=pictures.layout, split=pictures.split)
+    if (found := len(list_photographs(photographs))) < needed:
         raise MedfeError(
             f"{pictures.data}: found {found} photographs, expected at least {needed}: {pictures.n} to compare, and "
             f"{_CANDIDATES * wanted} to choose {design.catches} catch and {design.practice} practice trials from"
         )
-    testset = TestSet(pictures.data, size, needed, seed=design.seed)
+    testset = TestSet(pictures.data, size, needed, part=pictures.split, layout=pictures.layout, seed=design.seed)
     testset.draw_masks(pictures.masks, 1, design.seed, hole=pictures.hole, resize=pictures.resize_masks)
     # Photographs are sorted by name, and names may follow age or date.
     order = np.random.default_rng(design.seed).permutation(needed)
@@ -107,7 +114,7 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
         practice=tuple(bad[design.catches :]),
         image_size=size,
         masks=source(pictures.masks),
-        data=shown(pictures.data),
+        data=shown(pictures.data) + (f", {pictures.split}" if pictures.split != "all" else ""),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     save_study(out, study)

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +126,18 @@ def test_a_damaged_definition_is_told(tmp_path, text, named):
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(MedfeError, match=named):
         load_study(tmp_path)
+
+
+def test_a_study_takes_the_part_of_the_folder_that_was_held_out(photographs_dir, tmp_path):
+    parts = tmp_path / "parts"
+    for number, path in enumerate(sorted(photographs_dir.iterdir())):
+        part = parts / ("train" if number % 2 else "test")
+        part.mkdir(parents=True, exist_ok=True)
+        (part / path.name).symlink_to(path)
+    design = Design(trials=4, practice=1, catch_share=0, repeat_share=0)
+    study = create_study(Pictures(METHODS, parts, "center", 4, 64, split="test"), design, tmp_path / "study")
+    assert {Path(item.photograph).parent.name for item in study.items} == {"test"}
+    assert study.data == f"{tmp_path.name}/parts, test"
 
 
 def test_a_study_is_not_overwritten(made, photographs_dir):
