@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from medfe.commands.part import Part
 from medfe.errors import MedfeError
 
 
@@ -22,10 +23,7 @@ class Evaluate:
     """Folder of photographs."""
     out: Path
     """Folder for results. What is there already is not computed again."""
-    layout: Literal["folder", "celeba"] = "folder"
-    """celeba: img_align_celeba with list_eval_partition.txt."""
-    split: Literal["all", "train", "val", "test"] = "all"
-    """Part of the folder, as of training: test is what `medfe train --split train` leaves out, and val."""
+    part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     masks: str = "irregular"
     """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
     n: int | None = None
@@ -80,6 +78,7 @@ class Evaluate:
         from medfe.evaluation.settings import EvaluationSettings
 
         values = dict(vars(self))
+        values |= vars(values.pop("part"))
         names = values.pop("contrast")
         if len(names) % 2:
             raise MedfeError(f"--contrast {' '.join(names)}: found {len(names)} methods, expected pairs")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from medfe.commands.part import Part
 from medfe.errors import MedfeError
 from medfe.preference.scenario import Scenario
 
@@ -28,10 +29,7 @@ class Create:
     """Number of pictures; catch and practice trials take some more photographs."""
     out: Path
     """Folder of the study."""
-    layout: Literal["folder", "celeba"] = "folder"
-    """celeba: img_align_celeba with list_eval_partition.txt."""
-    split: Literal["all", "train", "val", "test"] = "all"
-    """Part of the folder, as of training: test is what `medfe train --split train` leaves out, and val."""
+    part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     masks: str = "irregular"
     """center, irregular, another kind of mask, or a folder of mask files of the images' size."""
     question: Literal["closer", "real"] = "closer"
@@ -91,7 +89,7 @@ class Create:
 
         pictures = Pictures(
             self.methods, self.data, self.masks, self.n, self.image_size, self.hole, self.resize_masks, self.device,
-            self.layout, self.split,
+            **vars(self.part),
         )  # fmt: skip
         study = create_study(pictures, design, self.out, _database(self.database))
         raters = -(-design.target_votes // design.main_trials)

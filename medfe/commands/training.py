@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from medfe.commands.part import Part
 from medfe.errors import MedfeError
 
 
@@ -53,10 +54,7 @@ class TrainAutoencoder:
     """Preset whose features the codes must match: paper, faces128, faces64, tiny."""
     kind: Literal["texture", "structure", "both"] = "both"
     """Which of the two."""
-    layout: Literal["folder", "celeba"] = "folder"
-    """celeba: img_align_celeba with list_eval_partition.txt."""
-    split: Literal["all", "train", "val", "test"] = "all"
-    """Part of the folder."""
+    part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     seed: int = 0
     """Seed of weights, order and crops."""
     max_steps: int | None = None
@@ -75,7 +73,7 @@ class TrainAutoencoder:
         kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
         for kind in kinds:
             changes = overrides(self.set, {
-                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+                "seed": self.seed, "data": {"root": self.data, **vars(self.part)},
                 "autoencoder": {},
             })  # fmt: skip
             if self.max_steps is not None:
@@ -112,10 +110,7 @@ class Train:
     """low_resolution, autoencoder, random_encoder, block_dct, none, or module:Class of your own target."""
     autoencoders: Path | None = None
     """Folder with texture.safetensors and structure.safetensors, for the arms that need them."""
-    layout: Literal["folder", "celeba"] = "folder"
-    """celeba: img_align_celeba with list_eval_partition.txt."""
-    split: Literal["all", "train", "val", "test"] = "all"
-    """Part of the folder."""
+    part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     seed: int = 0
     """Seed of weights, order, masks and crops."""
     max_steps: int | None = None
@@ -139,7 +134,7 @@ class Train:
                 raise MedfeError("train: --data DIR and --out RUN are needed, or --resume RUN")
             out = self.out
             changes = overrides(self.set, {
-                "seed": self.seed, "data": {"root": self.data, "layout": self.layout, "split": self.split},
+                "seed": self.seed, "data": {"root": self.data, **vars(self.part)},
                 "target": {"autoencoders": self.autoencoders},
             })  # fmt: skip
             if self.max_steps is not None:

@@ -134,6 +134,7 @@ def test_the_printed_command_makes_the_same_settings(make_settings, monkeypatch,
     words = shlex.split(command(settings).replace("$MEDFE_DATA", str(faces.parent)))
     assert words[:2] == ["medfe", "evaluate"]
     values = dict(vars(tyro.cli(Evaluate, args=words[2:])))
+    values |= vars(values.pop("part"))
     pairs = values.pop("contrast")
     values["contrasts"] = tuple(zip(pairs[::2], pairs[1::2], strict=True))
     found = parse(EvaluationSettings, values)
