@@ -60,6 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):
             os._exit(0)
         fail(f"{error.filename or 'file system'}: {error.strerror or error}")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be loaded to know it
+            raise
+        fail("the device's memory is full: smaller batch_size, generator.checkpointing=true or precision=bf16-mixed")
     except KeyboardInterrupt:
         print("medfe: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

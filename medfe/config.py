@@ -328,7 +328,7 @@ class RunConfig(Settings):
             "generator": {**GeneratorConfig.preset(name).model_dump(), "head": target.default_head},
             "target": {"arm": arm, "weight": target.default_weight, "structure_image": _structure_image(arm)},
             "data": {"center_share": 1.0 if name == "paper" else 0.5},
-            **_SMALL_PRESETS.get(name, {}),
+            **_SMALL_PRESETS.get(name, {"save_every": 10_000}),  # 2 GB each
         }
         return parse(cls, _changed(values, changes))
 

@@ -56,8 +56,11 @@ def perceptual_loss(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 def gram(features: Tensor) -> Tensor:
     """Return the Gram matrices, N×C×C, of features N×C×H×W, divided by C·H·W (Gatys et al. 2016)."""
-    flat = features.flatten(2) / math.sqrt(features[0].numel())  # (N, C, HW); divided first: float16 holds no sum of HW
-    return flat @ flat.transpose(1, 2)
+    # Style is a difference of nearly equal matrices: in bfloat16 it would drown in rounding.
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))  # (N, C, HW)
+        flat = flat / math.sqrt(features[0].numel())
+        return flat @ flat.transpose(1, 2)
 
 
 def style_loss(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -226,6 +226,21 @@ def test_a_full_disk_is_one_line(medfe, place, monkeypatch):
     assert lines == [f"medfe: error: {place / 'out.png'}: No space left on device"]
 
 
+def test_a_full_device_is_one_line_and_other_faults_of_a_program_are_not_hidden(medfe, place, monkeypatch):
+    def fault(kind):
+        def raised(*_, **__):
+            raise kind("CUDA out of memory. Tried to allocate 2 GiB")
+
+        monkeypatch.setattr("medfe.inpaint_files.inpaint_files", raised)
+        return medfe("inpaint", place / "picture.png", "--mask", "center", "--out", place / "out.png")
+
+    code, _, lines = fault(torch.OutOfMemoryError)
+    assert code == 2
+    assert lines[0].startswith("medfe: error: the device's memory is full: ")
+    with pytest.raises(RuntimeError, match="Tried"):
+        fault(RuntimeError)
+
+
 def test_an_interrupt_exits_with_130(medfe, place, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt

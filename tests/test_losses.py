@@ -93,6 +93,14 @@ def test_gram_is_the_matrix_of_products_of_channels_divided_by_their_size():
     torch.testing.assert_close(gram(torch.ones(1, 3, 4, 4)), torch.full((1, 3, 3), 1 / 3))
 
 
+def test_style_is_computed_in_single_precision_under_autocast():
+    x = random(1, 8, 16, 16).float()
+    near = x * (1 + 2**-12)  # closer than bfloat16 tells apart
+    expected = float(style_loss([x], [near]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert float(style_loss([x], [near])) == expected > 0
+
+
 def test_gram_of_large_features_stays_finite_in_half_precision():
     x = torch.full((1, 4, 64, 64), 200.0)  # the sum of products over the places is 1.6e8, float16 ends at 65504
     with torch.autocast("cpu", dtype=torch.float16):

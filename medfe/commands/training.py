@@ -23,7 +23,7 @@ class Launch:
     devices: int = 1
     """Devices (on a CPU: processes) of each machine."""
     num_nodes: int = 1
-    """Machines."""
+    """Machines; --out and data.cache must be folders that all of them see."""
     strategy: str = "auto"
     """How devices work together: auto or ddp."""
     max_minutes: float | None = None

@@ -70,9 +70,10 @@ def contrasts(
         row["p_holm"] = adjusted.get(str(contrast), np.nan) if role == SECONDARY else np.nan
         interval = intervals[contrast]
         if not ready:
-            seeds = f"{len(found[contrast].seeds)} of {len(expected[contrast])} seeds"
+            seeds = f"{len(found[contrast].seeds)} of {len(expected[contrast])} seeds are done"
+            waits = ", others of the family are not" if complete[contrast] else ""
             row |= dict.fromkeys(_INTERIM, np.nan)
-            row["verdict"] = f"not yet: {seeds}, or others of the family, are done"
+            row["verdict"] = f"not yet: {seeds}{waits}"
         elif interval is None:  # of one pair, the others being excluded
             row["verdict"] = f"paired seeds: {len(found[contrast].seeds)}, no interval"
         else:

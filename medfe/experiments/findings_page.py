@@ -68,8 +68,6 @@ def write_findings(folder: Path) -> list[Path]:
     if all(finding.verdict in (NOT_YET, NOT_TESTED) for finding in found):
         path.unlink(missing_ok=True)  # of tables that are gone
         return []
-    claims = [[f"{index}. {one.claim}", f"**{one.verdict}**", one.effect, one.n] for index, one in enumerate(found, 1)]
-    tables = Tables(folder)
     rules = [
         f"{index}. {one.rule}" + (f" [`{one.source}.csv`]({one.source}.csv)" if one.source else "")
         for index, one in enumerate(found, 1)
@@ -81,18 +79,42 @@ def write_findings(folder: Path) -> list[Path]:
     ]
     if (folder / "gpu.md").exists():
         reports.append("* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run")
-    separations = [_row(tables, one) for one in SEPARATIONS]
     text = "\n\n".join([
         _TITLE, _HEAD,
-        markdown(["claim", "verdict", "effect (interval)", "n"], claims, texts=4),
+        claims_table(folder),
         "## What a difference comes of", _SEPARATED,
-        markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], separations, texts=5),
+        separations_table(folder),
         "## How each verdict is reached", "\n".join(rules),
         "## Reports and tables",
         "\n".join(reports),
     ])  # fmt: skip
     write_atomically(path, text + "\n")
     return [path]
+
+
+def claims_table(folder: Path, *numbers: int) -> str:
+    """Return claims with their verdicts as a Markdown table: those with these numbers, counted from 1, or all.
+
+    Raises:
+        MedfeError: if a table in the folder is damaged.
+    """
+    rows = [
+        [f"{number}. {one.claim}", f"**{one.verdict}**", one.effect, one.n]
+        for number, one in enumerate(findings(folder), 1)
+        if number in numbers or not numbers
+    ]
+    return markdown(["claim", "verdict", "effect (interval)", "n"], rows, texts=4)
+
+
+def separations_table(folder: Path) -> str:
+    """Return the contrasts that change fewer things at once as a Markdown table.
+
+    Raises:
+        MedfeError: if a table in the folder is damaged.
+    """
+    tables = Tables(folder)
+    rows = [_row(tables, one) for one in SEPARATIONS]
+    return markdown(["what differs", "contrast", "KID ×10³ (interval)", "n", "verdict"], rows, texts=5)
 
 
 def _row(tables: Tables, one: Separation) -> list[str]:

@@ -76,8 +76,10 @@ class PublishedPartialConv2d(PartialConv2d):
 
     def area(self, known: Tensor) -> KnownArea:
         """Return scale and updated mask for `known` (N×1×H×W)."""
-        weight = self.mask_weight.to(known.dtype)
-        normaliser = F.conv2d(known, weight, padding=self.kernel_size // 2)  # (N, C, H, W)
+        # In float64, which neither autocast nor TF32 touches: the sum nearly cancels, and what is left divides.
+        precise = torch.float32 if known.device.type == "mps" else torch.float64
+        weight = self.mask_weight.to(precise)
+        normaliser = F.conv2d(known.to(precise), weight, padding=self.kernel_size // 2)  # (N, C, H, W)
         seen = normaliser != 0
         scale = torch.where(seen, 1 / torch.where(seen, normaliser, 1.0), 0.0)
         return KnownArea(known, scale, seen.any(dim=1, keepdim=True).to(known.dtype))

@@ -1,6 +1,7 @@
 """The training loop of an auto-encoder."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -57,7 +58,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
 
     torch.manual_seed(config.seed)
-    network = build_autoencoder(config.autoencoder).to(memory_format=torch.channels_last)
+    network = over_devices(build_autoencoder(config.autoencoder), fabric).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(
         network.parameters(), lr=config.optimizer.learning_rate, betas=config.optimizer.betas,
         fused=fabric.device.type in ("cpu", "cuda"),
@@ -94,7 +95,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
             real = batch["image"]
             decoded = model(real)
             loss = l1(decoded, real)
-            values = check_finite({"l1": loss}, step)
+            values = check_finite({"l1": loss}, step, fabric)
             optimizer.zero_grad()
             fabric.backward(config.l1 * loss)
             optimizer.step()
@@ -115,6 +116,23 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     if log:
         log.close()
     return step
+
+
+def over_devices(network: Autoencoder, fabric: Fabric) -> Autoencoder:
+    """Return the network with batch normalisation over the whole batch, whatever the number of devices.
+
+    Raises:
+        MedfeError: for several devices other than CUDA's.
+    """
+    if fabric.world_size == 1:
+        return network
+    if fabric.device.type != "cuda":
+        raise MedfeError(
+            f"devices: found {fabric.world_size} of {fabric.device.type}, expected 1: batch normalisation over several "
+            "devices needs CUDA"
+        )
+    convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+    return cast("Autoencoder", convert(network))
 
 
 def build_samples(config: AutoencoderRunConfig) -> TrainingSamples:

@@ -107,7 +107,7 @@ def make_structure_images(samples: TrainingSamples, fabric: Fabric, stop: StopRe
     report = samples.structure.fill(
         samples.paths[fabric.global_rank :: fabric.world_size],
         samples.prepare,
-        workers=max(1, available_cores() // fabric.world_size),
+        workers=max(1, available_cores() * getattr(fabric.strategy, "num_nodes", 1) // fabric.world_size),
         stop=lambda: bool(stop),
         quiet=not fabric.is_global_zero,
     )

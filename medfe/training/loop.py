@@ -57,6 +57,8 @@ def build_fabric(
         asked = f"accelerator {accelerator}, devices {devices}, strategy {strategy}, precision {precision}"
         raise MedfeError(f"{asked}: {error}") from None
     fabric.launch()
+    if fabric.device.type == "cuda" and precision in ("32-true", "64-true"):
+        torch.backends.cudnn.allow_tf32 = False  # what is called float32 is computed in float32
     if precision == "64-true":  # else Fabric would hand back what networks return as float32
         torch.set_default_dtype(torch.float64)
     return fabric
@@ -134,14 +136,16 @@ def anyone(fabric: Fabric, flag: bool) -> bool:
     return bool(torch.as_tensor(fabric.all_gather(torch.tensor(float(flag)))).any())
 
 
-def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """Return the terms as numbers.
+def check_finite(terms: Mapping[str, Tensor], step: int, fabric: Fabric) -> dict[str, float]:
+    """Return the terms as numbers, of the whole batch where processes share it.
 
     Raises:
-        NonFiniteLossError: naming the step and every term that is not finite.
+        NonFiniteLossError: in all processes, naming the step and every term that is not finite.
     """
-    values = torch.stack([term.detach().float() for term in terms.values()]).tolist()  # one wait for the device
-    named = dict(zip(terms, values, strict=True))
+    values = torch.stack([term.detach().float() for term in terms.values()])
+    if fabric.world_size > 1:
+        values = torch.as_tensor(fabric.all_reduce(values, reduce_op="mean"))
+    named = dict(zip(terms, values.tolist(), strict=True))  # one wait for the device
     broken = [f"{name} = {value}" for name, value in named.items() if not abs(value) < float("inf")]
     if broken:
         raise NonFiniteLossError(f"step {step}: {', '.join(broken)}; stopped, the last good state is kept")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class Run:
         if config.losses.adversarial:
             self.raw_critics.requires_grad_(True)
             terms["critic"] = critics_loss(self.critics, fake, real, corner, self.mean)
-            check_finite(terms, step)
+            check_finite(terms, step, fabric)
             self.critic_optimizer.zero_grad()
             fabric.backward(terms["critic"])
             self.critic_optimizer.step()
@@ -148,7 +148,7 @@ class Run:
                 self.raw_critics.requires_grad_(False)  # unwrapped: nothing of theirs is to be synchronised here
                 weighted["adversarial"] = generator_adversarial_loss(self.raw_critics, fake, real, corner, self.mean)
         objective = weigh(weighted, config.losses, config.target.weight)
-        values = check_finite({**objective.terms, **terms, "total": objective.total}, step)
+        values = check_finite({**objective.terms, **terms, "total": objective.total}, step, fabric)
         self.optimizer.zero_grad()
         fabric.backward(objective.total)
         self.optimizer.step()
@@ -199,13 +199,23 @@ def distributed_mean(fabric: Fabric) -> Mean:
     if fabric.world_size == 1:
         return torch.mean
 
-    from torch.distributed.nn.functional import all_reduce  # noqa: PLC0415 - absent where torch has no distributed
-
     def mean(x: Tensor) -> Tensor:
-        total: Tensor = all_reduce(x.mean())  # type: ignore[no-untyped-call]
-        return total / fabric.world_size
+        return cast("Tensor", _MeanOfProcesses.apply(x.mean(), fabric))
 
     return mean
+
+
+class _MeanOfProcesses(torch.autograd.Function):
+    """Mean of a tensor over processes. All of them use it, so its gradient is the mean of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, fabric: Fabric) -> Tensor:
+        ctx.fabric = fabric
+        return torch.as_tensor(fabric.all_reduce(value.clone(), reduce_op="mean"))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return torch.as_tensor(ctx.fabric.all_reduce(gradients[0].clone(), reduce_op="mean")), None
 
 
 def generator_metadata(config: RunConfig, step: int, commits: str) -> dict[str, Any]:

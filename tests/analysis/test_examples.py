@@ -6,7 +6,7 @@ import torch
 
 from medfe.analysis.examples import example_images
 from medfe.analysis.gap import embed, exchanged_gaps
-from medfe.analysis.results import availability, results_table
+from medfe.analysis.results import results_table
 from medfe.data.files import find_images, shuffled
 from medfe.data.images import center_square, load_image, resize, to_tensor
 from medfe.data.samples import portraits
@@ -62,10 +62,8 @@ def test_exchanging_two_copies_makes_no_gap_and_chance_makes_gaps_around_zero():
 
 def test_results_are_read_or_said_to_be_missing(tmp_path):
     assert results_table(tmp_path, "main", "metrics") is None
-    assert "medfe reproduce main" in availability(tmp_path, "main")
     pd.DataFrame({"a": [1]}).to_csv(tmp_path / "main_metrics.csv", index=False)
     assert results_table(tmp_path, "main", "metrics")["a"].tolist() == [1]
-    assert "`main_metrics.csv`" in availability(tmp_path, "main")
     (tmp_path / "main_metrics.csv").write_text("")
     with pytest.raises(MedfeError, match=r"main_metrics\.csv: not readable as CSV"):
         results_table(tmp_path, "main", "metrics")

@@ -66,7 +66,7 @@ def test_no_verdict_before_all_registered_seeds_are_there(tmp_path):
     row = primary(tmp_path)
     assert row["n"] == 5
     assert pd.isna(row["claim"])
-    assert row["verdict"] == "not yet: 5 of 6 seeds, or others of the family, are done"
+    assert row["verdict"] == "not yet: 5 of 6 seeds are done"
     assert row[["difference", "low", "high", "p_value", "sd", "detectable"]].isna().all()
 
 

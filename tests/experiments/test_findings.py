@@ -7,7 +7,7 @@ import pytest
 from medfe.evaluation.names import lower_is_better
 from medfe.experiments.finding_tables import NOT_YET
 from medfe.experiments.findings import findings
-from medfe.experiments.findings_page import SEPARATIONS, write_findings
+from medfe.experiments.findings_page import SEPARATIONS, claims_table, separations_table, write_findings
 from medfe.experiments.registry import EXPERIMENTS, FRECHET, KID
 
 SIX = range(6)
@@ -57,6 +57,15 @@ def test_a_page_of_tables_that_are_gone_goes_and_another_s_page_stays(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW])
     assert write_findings(tmp_path) == []
     assert page.read_text() == "# My notes\n"
+
+
+def test_claims_are_shown_by_their_numbers_as_on_the_page(tmp_path):
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    (page,) = write_findings(tmp_path)
+    chosen = claims_table(tmp_path, 1, 10).splitlines()
+    assert [line.split(".")[0] for line in chosen[2:]] == ["| 1", "| 10"]
+    assert set(chosen) < set(page.read_text().splitlines())
+    assert separations_table(tmp_path) in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["main_contrasts", "autoencoders_times", "autoencoders_reconstruction"])

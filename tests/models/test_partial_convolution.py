@@ -99,6 +99,16 @@ def test_published_convolution_divides_by_the_convolved_mask():
     assert area.updated[0, 0, 8, 8] == 1
 
 
+def test_published_divisors_nearly_cancel_and_are_exact_under_autocast_too():
+    layer = PublishedPartialConv2d(64, 16, 3)
+    known = (torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.4).float()
+    expected = layer.double().area(known.double()).scale
+    layer.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(layer.area(known).scale, expected, rtol=1e-9, atol=0)
+    assert expected.abs().max() > 100
+
+
 def test_published_normaliser_is_noise_that_is_saved_and_not_trained():
     layer = PublishedPartialConv2d(64, 64, 3)
     assert "mask_weight" in layer.state_dict()

@@ -16,7 +16,7 @@ MAX_BYTES = 3_000_000
 MAX_LINES = 10
 # Settings of a quick run; `make notebooks` runs them as they are.
 FEWER = {"N": 8, "EXCHANGED": 6, "STUDIES": 60, "MASKS": 200}
-LEAST = {"04_fid_and_friends": {"N": 40}}
+LEAST = {"04_fid_and_friends": {"N": 40, "EXCHANGES": 9}}
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

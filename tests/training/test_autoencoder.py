@@ -3,17 +3,21 @@
 import json
 import math
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
+from torch import nn
 
 from medfe import cli
 from medfe.config import AutoencoderRunConfig
 from medfe.data.folder import EvaluationPhotographs
+from medfe.errors import MedfeError
+from medfe.models.autoencoder import build_autoencoder
 from medfe.targets.autoencoder import load_autoencoder
-from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
+from medfe.training.autoencoder import over_devices, reconstruction_l1, train_autoencoder
 
 from .conftest import metrics
 
@@ -35,6 +39,17 @@ def train(pictures, capsys):
         return code, lines[-1] if lines else ""
 
     return train
+
+
+def test_over_several_devices_the_batch_is_normalised_as_a_whole_or_not_at_all():
+    network = build_autoencoder(AutoencoderRunConfig.create("tiny", "texture").autoencoder)
+    names, layers = list(network.state_dict()), sum(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    with pytest.raises(MedfeError, match="devices: found 2 of cpu, expected 1"):
+        over_devices(network, SimpleNamespace(world_size=2, device=torch.device("cpu")))
+    assert over_devices(network, SimpleNamespace(world_size=1, device=torch.device("cuda"))) is network
+    converted = over_devices(network, SimpleNamespace(world_size=2, device=torch.device("cuda")))
+    assert sum(isinstance(m, nn.SyncBatchNorm) for m in converted.modules()) == layers > 0
+    assert list(converted.state_dict()) == names
 
 
 def test_both_are_trained_and_their_files_are_targets(train, tmp_path):

@@ -1,6 +1,7 @@
 """Order of samples, schedule, seeds, precision, and when a training stops."""
 
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,16 @@ def test_steps_walk_the_positions_in_order_whatever_the_start_and_the_processes(
     assert walked == list(range(first * batch, (first + steps) * batch))
     assert all(len(part) == share for parts in shares for part in parts)
     assert len(StepBatches(first, first + steps, batch)) == steps
+
+
+def test_a_term_that_is_not_finite_in_another_process_stops_this_one_too():
+    def all_reduce(values, reduce_op):
+        assert reduce_op == "mean"
+        return (values + torch.tensor([3.0, float("nan")])) / 2
+
+    fabric = SimpleNamespace(world_size=2, all_reduce=all_reduce)
+    with pytest.raises(NonFiniteLossError, match="step 2: b = nan"):
+        check_finite({"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, 2, fabric)
 
 
 def test_a_batch_that_does_not_divide_among_processes_is_refused():
@@ -65,10 +76,11 @@ def test_precision_is_what_was_asked_for_or_what_the_device_is_fast_at(monkeypat
 
 
 def test_terms_are_returned_as_numbers_unless_one_is_not_finite():
-    assert check_finite({"a": torch.tensor(1.5), "b": torch.tensor(-2.0)}, 3) == {"a": 1.5, "b": -2.0}
+    fabric = build_fabric("32-true", accelerator="cpu")
+    assert check_finite({"a": torch.tensor(1.5), "b": torch.tensor(-2.0)}, 3, fabric) == {"a": 1.5, "b": -2.0}
     terms = {"a": torch.tensor(1.0), "b": torch.tensor(float("nan")), "c": torch.tensor(-float("inf"))}
     with pytest.raises(NonFiniteLossError, match="step 7: b = nan, c = -inf") as error:
-        check_finite(terms, 7)
+        check_finite(terms, 7, fabric)
     assert "a =" not in str(error.value)
 
 
