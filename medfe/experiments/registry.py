@@ -102,8 +102,8 @@ def _main() -> Experiment:
         ),
         relative_margin=0.045,
         notes=(
-            "Registered in plan.md before the first run. Trained in bf16-mixed: features and their targets are compared "
-            "after rounding to eight significant bits, in every arm.",
+            "Registered in plan.md before the first run. Trained in bf16-mixed: features and their targets are "
+            "compared after rounding to eight significant bits, in every arm.",
         ),
     )  # fmt: skip
 
