@@ -18,9 +18,12 @@ def samples(pictures, tmp_path, monkeypatch):
     return TrainingSamples(DataConfig(root=pictures), 64, 0, 6, structure=cache)
 
 
-def fabric(rank, processes, gathered=lambda flag: flag):
+def fabric(rank, processes, gathered=lambda flag: flag, machines=1):
     """What is asked of one of several processes; `gathered` stands for what the others say."""
-    return SimpleNamespace(global_rank=rank, world_size=processes, is_global_zero=rank == 0, all_gather=gathered)
+    return SimpleNamespace(
+        global_rank=rank, world_size=processes, is_global_zero=rank == 0, all_gather=gathered,
+        strategy=SimpleNamespace(num_nodes=machines),
+    )  # fmt: skip
 
 
 def made(samples):
@@ -33,6 +36,15 @@ def test_every_process_makes_its_share_and_together_they_make_all(samples):
     assert make_structure_images(samples, fabric(0, 3), StopRequest())
     assert make_structure_images(samples, fabric(2, 3), StopRequest())
     assert made(samples) == list("012345")
+
+
+@pytest.mark.parametrize(("processes", "machines", "workers"), [(1, 1, 8), (4, 1, 2), (4, 2, 4), (16, 1, 1)])
+def test_processes_of_one_machine_share_its_cores(samples, monkeypatch, processes, machines, workers):
+    asked = {}
+    monkeypatch.setattr("medfe.training.generator.available_cores", lambda: 8)
+    monkeypatch.setattr(RtvCache, "fill", lambda *_, **options: asked.update(options) or SimpleNamespace(interrupted=0))
+    assert make_structure_images(samples, fabric(0, processes, machines=machines), StopRequest())
+    assert asked["workers"] == workers
 
 
 def test_one_that_is_interrupted_stops_all(samples):
