@@ -63,7 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be loaded to know it
             raise
-        fail("the device's memory is full: smaller batch_size, generator.checkpointing=true or precision=bf16-mixed")
+        fail(
+            "the device's memory is full: smaller batches need less; in training, so do precision=bf16-mixed and, of a "
+            "generator, generator.checkpointing=true"
+        )
     except KeyboardInterrupt:
         print("medfe: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

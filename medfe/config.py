@@ -328,7 +328,7 @@ class RunConfig(Settings):
             "generator": {**GeneratorConfig.preset(name).model_dump(), "head": target.default_head},
             "target": {"arm": arm, "weight": target.default_weight, "structure_image": _structure_image(arm)},
             "data": {"center_share": 1.0 if name == "paper" else 0.5},
-            **_SMALL_PRESETS.get(name, {"save_every": 10_000}),  # 2 GB each
+            **_SMALL_PRESETS.get(name, {"save_every": 2000}),  # a checkpoint of `paper` has 2 GB
         }
         return parse(cls, _changed(values, changes))
 

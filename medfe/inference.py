@@ -51,12 +51,19 @@ def find_weights(source: str | Path) -> Path:
     raise MedfeError(f"model {str(source)!r}: not found, expected {expected}; shipped: {', '.join(shipped_models())}")
 
 
-def best_device() -> torch.device:
-    """Return CUDA, else Apple's MPS, else the CPU; CUDA is told to compute float32 in float32, not in TF32."""
-    if torch.cuda.is_available():
-        torch.backends.cudnn.allow_tf32 = False  # else results would depend on the device they were computed on
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def choose_device(asked: str | torch.device | None = None) -> torch.device:
+    """Return the device asked for, else CUDA, else Apple's MPS, else the CPU.
+
+    CUDA is told to compute float32 in float32, not in TF32, so that results do not depend on the device.
+
+    Raises:
+        RuntimeError: for a device that torch does not know.
+    """
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(asked or best)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    return device
 
 
 class Window(NamedTuple):
@@ -142,7 +149,7 @@ class Inpainter:
         generator = build_generator(parse(GeneratorConfig, file.metadata.get("config", {}), str(path)))
         fill(generator, generator_tensors(file), path)
         try:
-            generator.to(device or best_device())
+            generator.to(choose_device(device))
         except (RuntimeError, AssertionError) as error:  # unknown, or absent on this machine
             raise MedfeError(f"device {str(device)!r}: {str(error).splitlines()[0]}") from None
         return cls(generator, name=str(source), metadata=file.metadata, source=path)

@@ -200,3 +200,8 @@ def test_every_setting_is_documented_for_the_help_of_the_command_line(settings):
 def test_precisions_of_both_loops_are_the_same():
     choices = [get_args(kind.model_fields["precision"].annotation) for kind in (RunConfig, AutoencoderRunConfig)]
     assert choices[0] == choices[1]
+
+
+def test_a_checkpoint_of_two_gigabytes_is_written_less_often():
+    assert RunConfig.create("paper").save_every == 2000
+    assert {RunConfig.create(name).save_every for name in ("faces128", "faces64")} == {500}

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from medfe import Inpainter
 from medfe.config import GeneratorConfig
 from medfe.errors import MedfeError
-from medfe.inference import Window, as_mask, as_picture, choose_window, find_weights
+from medfe.inference import Window, as_mask, as_picture, choose_device, choose_window, find_weights
 from medfe.models.generator import build_generator
 from medfe.weightfiles import save_weights
 
@@ -267,6 +267,13 @@ def test_a_saved_model_fills_like_the_one_that_was_saved(run_folder, inpainter):
     assert loaded.arm == loaded.target_config.arm == "none"
     assert loaded.image_size == SIDE
     assert not loaded.generator.training
+
+
+def test_float32_on_cuda_is_float32_whoever_names_the_device(monkeypatch):
+    for asked, allowed in (("cpu", True), ("cuda:1", False)):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+        assert choose_device(asked) == torch.device(asked)
+        assert torch.backends.cudnn.allow_tf32 == allowed
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])

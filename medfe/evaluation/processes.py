@@ -25,7 +25,7 @@ from medfe.evaluation.settings import EvaluationSettings
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
-from medfe.inference import best_device
+from medfe.inference import choose_device
 from medfe.interrupts import deferred_interrupt, end_with_parent
 
 _FEW = 16
@@ -54,7 +54,7 @@ def complete(work: Work) -> None:
 
 def devices(asked: str | None, processes: int) -> list[str]:
     """Return where each process computes: CUDA's devices in turn, unless one is named."""
-    device = asked or str(best_device())
+    device = asked or str(choose_device())
     if device == "cuda":
         return [f"cuda:{number % torch.cuda.device_count()}" for number in range(processes)]
     return [device] * processes
@@ -106,7 +106,7 @@ def _start(settings: EvaluationSettings, testset: TestSet, places: SimpleQueue[s
     end_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    _Process.settings, _Process.testset = settings.replace(device=places.get()), testset
+    _Process.settings, _Process.testset = settings.replace(device=str(choose_device(places.get()))), testset
 
 
 def _do(task: Task) -> None:

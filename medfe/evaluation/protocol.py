@@ -18,7 +18,7 @@ from medfe.evaluation.settings import EvaluationSettings, check_number
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import LPIPS, METRICS, ORIGINALS, Work, batches, key
-from medfe.inference import best_device
+from medfe.inference import choose_device
 
 __all__ = ["ORIGINALS", "Measurements", "batches", "choose_endpoint", "choose_size", "key", "measure"]
 
@@ -84,7 +84,7 @@ def measure(settings: EvaluationSettings, store: Store) -> Measurements:
         settings.backbones,
         inception_weights=settings.inception_weights,
         lpips_weights=settings.lpips_weights,
-        device=settings.device or best_device(),
+        device=choose_device(settings.device),
     )
     endpoint = choose_endpoint(settings.endpoint, judges)
     testset = TestSet(

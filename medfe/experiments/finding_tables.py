@@ -14,6 +14,8 @@ NOT_YET, NOT_TESTED = "not yet", "not tested"
 ALPHA = 0.05
 """Level of tests; intervals have 1 − ALPHA."""
 
+_READ = ("first", "second", "metric", "masks", "role", "n", "seeds", "difference", "low", "high", "claim", "margin")
+
 
 class Finding(NamedTuple):
     """What the tables say of a claim."""
@@ -42,7 +44,7 @@ class Tables:
 
     def contrast(self, name: str, **values: str) -> pd.Series | None:
         """Return the one row of a table of contrasts with these values, once all its seeds are there."""
-        table = self.read(name, *values, "difference")
+        table = self.read(name, *values, *_READ)
         if table is None:
             return None
         for column, value in values.items():

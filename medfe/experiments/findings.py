@@ -158,7 +158,8 @@ def _near_lossless(tables: Tables) -> Finding:
         f"lies below {NEAR_LOSSLESS:g}, else not shown, for the training here is short.",
         "autoencoders_reconstruction",
     )
-    table = tables.read("autoencoders_reconstruction", "code", "channels", "l1_low", "l1_high", "crops", "photographs")
+    columns = ("code", "channels", "l1", "l1_low", "l1_high", "images", "crops", "photographs")
+    table = tables.read("autoencoders_reconstruction", *columns)
     if table is None:
         return finding
     rows = table[(table["code"] == "auto-encoder") & (table["channels"] == 256)]
@@ -182,7 +183,8 @@ def _faster(tables: Tables) -> Finding:
         "quartile is below the smoothing's lower one, exact and loose, contradicted if the reverse, else not shown.",
         "autoencoders_times",
     )
-    table, wanted = tables.read("autoencoders_times", "target"), ("structure code", "RTV, exact", "RTV, tolerance 0.1")
+    table = tables.read("autoencoders_times", "target", "milliseconds", "lower_quartile", "upper_quartile", "repeats")
+    wanted = ("structure code", "RTV, exact", "RTV, tolerance 0.1")
     times = {} if table is None else {row["target"]: row for row in table.to_dict("records")}
     if not times.keys() >= set(wanted):
         return finding

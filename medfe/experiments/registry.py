@@ -101,10 +101,7 @@ def _main() -> Experiment:
             ("low_resolution_matched", "low_resolution"), ("autoencoder", "low_resolution_matched"),
         ),
         relative_margin=0.045,
-        notes=(
-            "Registered in plan.md before the first run. Trained in bf16-mixed: features and their targets are "
-            "compared after rounding to eight significant bits, in every arm.",
-        ),
+        notes=("Registered in plan.md before the first run.",),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def report(experiment: Experiment, records: dict[str, Record], tables: dict[str,
     parts = [
         f"# Experiment `{experiment.name}`", experiment.question, " ".join(experiment.notes),
         _state(experiment, records), _primary(tables), _arms(tables), _tested(tables), _described(tables),
-        _comparison(tables), _matching(tables), _autoencoders(tables), _reconstruction(tables),
+        _comparison(tables), _matching(tables), _autoencoders(tables), _reconstruction(tables), _times(tables),
         _origin(experiment, records),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -203,10 +203,25 @@ def _reconstruction(tables: dict[str, pd.DataFrame]) -> str:
     return f"## Reconstruction\n\n{words}\n\n{markdown(head, rows)}"
 
 
+def _times(tables: dict[str, pd.DataFrame]) -> str:
+    table = tables.get("times")
+    if table is None:
+        return ""
+    rows = [
+        [row["target"], *(f"{row[name]:.0f}" for name in ("milliseconds", "lower_quartile", "upper_quartile"))]
+        for _, row in table.iterrows()
+    ]
+    side, repeats = table["image_size"].iloc[0], table["repeats"].iloc[0]
+    words = f"A photograph of {side}×{side} pixels on one thread; milliseconds, of {repeats} runs in turns."
+    return f"## Times of a target\n\n{words}\n\n{markdown(['target', 'median', 'lower quartile', 'upper'], rows)}"
+
+
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
     commits = ", ".join(dict.fromkeys(f"`{one}`" for record in records.values() for one in record["commit"].split()))
     precisions = ", ".join(dict.fromkeys(record["precision"] for record in records.values() if "precision" in record))
     precision = f"precision {precisions}; " if precisions else ""
+    if "bf16" in precisions:
+        precision += "so features and targets are compared after rounding to eight significant bits; "
     versions = next(iter(records.values()))["versions"]
     listed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return "\n\n".join([
@@ -214,6 +229,6 @@ def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs --summarize",
         f"The first trains and evaluates, the second makes these tables from the records in "
-        f"`notebooks/results/runs/{experiment.name}/`. Trained at commit {commits}; {precision}"
+        f"`notebooks/results/runs/{experiment.name}/`. Run at commit {commits}; {precision}"
         f"{listed}. Settings, digests and seeds of every run are in its record.",
     ])  # fmt: skip

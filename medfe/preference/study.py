@@ -114,7 +114,7 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
         practice=tuple(bad[design.catches :]),
         image_size=size,
         masks=source(pictures.masks),
-        data=shown(pictures.data) + (f", {pictures.split}" if pictures.split != "all" else ""),
+        data=", ".join([shown(pictures.data), *_part(pictures)]),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     save_study(out, study)
@@ -124,6 +124,11 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
         (out / STUDY_FILE).unlink()  # so that the same command can be given again
         raise
     return study
+
+
+def _part(pictures: Pictures) -> list[str]:
+    """Return layout and part of the folder as far as they say anything."""
+    return [word for word in (pictures.layout, pictures.split) if word not in ("folder", "all")]
 
 
 def _check_methods(methods: Sequence[Method], design: Design) -> None:

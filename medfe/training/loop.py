@@ -136,15 +136,21 @@ def anyone(fabric: Fabric, flag: bool) -> bool:
     return bool(torch.as_tensor(fabric.all_gather(torch.tensor(float(flag)))).any())
 
 
+def mean_of_processes(values: Tensor, fabric: Fabric) -> Tensor:
+    """Return the mean over processes of a tensor that each has, without gradients; `values` may be overwritten."""
+    if fabric.world_size == 1:
+        return values
+    torch.distributed.all_reduce(values)  # Fabric's own would put a barrier before each
+    return values / fabric.world_size
+
+
 def check_finite(terms: Mapping[str, Tensor], step: int, fabric: Fabric) -> dict[str, float]:
     """Return the terms as numbers, of the whole batch where processes share it.
 
     Raises:
         NonFiniteLossError: in all processes, naming the step and every term that is not finite.
     """
-    values = torch.stack([term.detach().float() for term in terms.values()])
-    if fabric.world_size > 1:
-        values = torch.as_tensor(fabric.all_reduce(values, reduce_op="mean"))
+    values = mean_of_processes(torch.stack([term.detach().float() for term in terms.values()]), fabric)
     named = dict(zip(terms, values.tolist(), strict=True))  # one wait for the device
     broken = [f"{name} = {value}" for name, value in named.items() if not abs(value) < float("inf")]
     if broken:

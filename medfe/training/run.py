@@ -17,7 +17,7 @@ from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
 from medfe.training.checkpoint import commits, save_state
-from medfe.training.loop import check_finite, schedule_factor, seed_step, set_learning_rate
+from medfe.training.loop import check_finite, mean_of_processes, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
     BackboneTerms,
     ConstrainedGenerator,
@@ -211,11 +211,11 @@ class _MeanOfProcesses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, fabric: Fabric) -> Tensor:
         ctx.fabric = fabric
-        return torch.as_tensor(fabric.all_reduce(value.clone(), reduce_op="mean"))
+        return mean_of_processes(value.clone(), fabric)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return torch.as_tensor(ctx.fabric.all_reduce(gradients[0].clone(), reduce_op="mean")), None
+        return mean_of_processes(gradients[0].clone(), ctx.fabric), None
 
 
 def generator_metadata(config: RunConfig, step: int, commits: str) -> dict[str, Any]:

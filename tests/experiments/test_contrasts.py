@@ -57,6 +57,24 @@ def test_the_primary_contrast_is_the_paired_t_interval_over_seeds(tmp_path):
     assert "`none_seed0`" in report
 
 
+def test_a_tested_contrast_waits_for_its_family(tmp_path):
+    for seed in range(3):
+        for arm in ("low_resolution", "none"):
+            write(tmp_path, arm, seed, **{KID: float(seed)})
+    summarize(MAIN, tmp_path)
+    rows = table(tmp_path, "contrasts")
+    verdicts = dict(
+        zip(
+            zip(rows["first"], rows["second"], rows["metric"], rows["masks"], strict=True), rows["verdict"], strict=True
+        )
+    )
+    assert (
+        verdicts["none", "low_resolution", KID, "center"]
+        == "not yet: 3 of 3 seeds are done, others of the family are not"
+    )
+    assert verdicts["random_encoder", "low_resolution", KID, "center"] == "not yet: 0 of 3 seeds are done"
+
+
 def test_no_verdict_before_all_registered_seeds_are_there(tmp_path):
     for seed, difference in enumerate(DIFFERENCES[:5]):
         write(tmp_path, "low_resolution", seed, **{KID: 10.0 * seed})

@@ -33,12 +33,11 @@ def test_steps_walk_the_positions_in_order_whatever_the_start_and_the_processes(
     assert len(StepBatches(first, first + steps, batch)) == steps
 
 
-def test_a_term_that_is_not_finite_in_another_process_stops_this_one_too():
-    def all_reduce(values, reduce_op):
-        assert reduce_op == "mean"
-        return (values + torch.tensor([3.0, float("nan")])) / 2
-
-    fabric = SimpleNamespace(world_size=2, all_reduce=all_reduce)
+def test_a_term_that_is_not_finite_in_another_process_stops_this_one_too(monkeypatch):
+    fabric, of_the_other = SimpleNamespace(world_size=2), torch.tensor([3.0, 5.0])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda values: values.add_(of_the_other))
+    assert check_finite({"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, 1, fabric) == {"a": 2.0, "b": 3.0}
+    of_the_other[1] = float("nan")
     with pytest.raises(NonFiniteLossError, match="step 2: b = nan"):
         check_finite({"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, 2, fabric)
 
