@@ -15,6 +15,7 @@ from torch import Tensor
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig, parse
 from medfe.data.images import composite, load_image, resize, to_rgb, to_tensor, to_uint8, upright
 from medfe.data.masks import Mask, check_mask, load_mask, mask_of_image, mask_to_tensor
+from medfe.devices import choose_device
 from medfe.errors import MedfeError
 from medfe.models.generator import Generator, build_generator
 from medfe.weightfiles import GENERATOR_FILE, WeightFile, fill, load_weights
@@ -49,21 +50,6 @@ def find_weights(source: str | Path) -> Path:
         f"a run folder with {GENERATOR_FILE}" if path.is_dir() else "a shipped model, a run folder or a weight file"
     )
     raise MedfeError(f"model {str(source)!r}: not found, expected {expected}; shipped: {', '.join(shipped_models())}")
-
-
-def choose_device(asked: str | torch.device | None = None) -> torch.device:
-    """Return the device asked for, else CUDA, else Apple's MPS, else the CPU.
-
-    CUDA is told to compute float32 in float32, not in TF32, so that results do not depend on the device.
-
-    Raises:
-        RuntimeError: for a device that torch does not know.
-    """
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(asked or best)
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-    return device
 
 
 class Window(NamedTuple):

@@ -9,8 +9,9 @@ from PIL import ExifTags, Image
 
 from medfe import Inpainter
 from medfe.config import GeneratorConfig
+from medfe.devices import choose_device
 from medfe.errors import MedfeError
-from medfe.inference import Window, as_mask, as_picture, choose_device, choose_window, find_weights
+from medfe.inference import Window, as_mask, as_picture, choose_window, find_weights
 from medfe.models.generator import build_generator
 from medfe.weightfiles import save_weights
 

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from medfe.devices import choose_device
 from medfe.errors import MedfeError
 from medfe.evaluation.embeddings import find_judges
 from medfe.evaluation.methods import load_methods
@@ -25,7 +26,6 @@ from medfe.evaluation.settings import EvaluationSettings
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import ORIGINALS, Task, Work
-from medfe.inference import choose_device
 from medfe.interrupts import deferred_interrupt, end_with_parent
 
 _FEW = 16

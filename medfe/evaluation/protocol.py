@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medfe.devices import choose_device
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import Labels
 from medfe.evaluation.embeddings import TEACHERS, Features, Judges, find_judges
@@ -18,7 +19,6 @@ from medfe.evaluation.settings import EvaluationSettings, check_number
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 from medfe.evaluation.work import LPIPS, METRICS, ORIGINALS, Work, batches, key
-from medfe.inference import choose_device
 
 __all__ = ["ORIGINALS", "Measurements", "batches", "choose_endpoint", "choose_size", "key", "measure"]
 

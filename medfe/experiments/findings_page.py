@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from medfe.evaluation.markdown import markdown
 from medfe.experiments.contrasts import DESCRIPTIVE, SECONDARY
-from medfe.experiments.finding_tables import NOT_TESTED, NOT_YET, Tables, better, effect, seeds
+from medfe.experiments.finding_tables import NOT_TESTED, NOT_YET, Finding, Tables, better, effect, seeds
 from medfe.experiments.findings import findings
 from medfe.training.checkpoint import write_atomically
 
@@ -82,7 +83,7 @@ def write_findings(folder: Path) -> list[Path]:
         reports.append("* [The papers' own size, on a GPU](gpu.md): commands, memory and hours; not run")
     text = "\n\n".join([
         _TITLE, _HEAD,
-        claims_table(folder),
+        _claims(found),
         "## What a difference comes of", _SEPARATED,
         separations_table(folder),
         "## How each verdict is reached", "\n".join(rules),
@@ -99,9 +100,13 @@ def claims_table(folder: Path, *numbers: int) -> str:
     Raises:
         MedfeError: if a table in the folder is damaged.
     """
+    return _claims(findings(folder), numbers)
+
+
+def _claims(found: Sequence[Finding], numbers: Sequence[int] = ()) -> str:
     rows = [
         [f"{number}. {one.claim}", f"**{one.verdict}**", one.effect, one.n]
-        for number, one in enumerate(findings(folder), 1)
+        for number, one in enumerate(found, 1)
         if number in numbers or not numbers
     ]
     return markdown(["claim", "verdict", "effect (interval)", "n"], rows, texts=4)

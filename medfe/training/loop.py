@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from medfe.data.folder import TrainingSamples, worker_init
+from medfe.devices import exact_float32
 from medfe.errors import MedfeError
 
 
@@ -57,8 +58,8 @@ def build_fabric(
         asked = f"accelerator {accelerator}, devices {devices}, strategy {strategy}, precision {precision}"
         raise MedfeError(f"{asked}: {error}") from None
     fabric.launch()
-    if fabric.device.type == "cuda" and precision in ("32-true", "64-true"):
-        torch.backends.cudnn.allow_tf32 = False  # what is called float32 is computed in float32
+    if precision in ("32-true", "64-true"):
+        exact_float32(fabric.device)
     if precision == "64-true":  # else Fabric would hand back what networks return as float32
         torch.set_default_dtype(torch.float64)
     return fabric

@@ -1,0 +1,23 @@
+"""Where to compute, and that float32 is float32 there."""
+
+from __future__ import annotations
+
+import torch
+
+
+def choose_device(asked: str | torch.device | None = None) -> torch.device:
+    """Return the device asked for, else CUDA, else Apple's MPS, else the CPU; float32 is exact on it.
+
+    Raises:
+        RuntimeError: for a device that torch does not know.
+    """
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(asked or best)
+    exact_float32(device)
+    return device
+
+
+def exact_float32(device: torch.device) -> None:
+    """Tell CUDA to convolve float32 in float32, not in TF32, so that results do not depend on the device."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
