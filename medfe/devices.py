@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from medfe.errors import MedfeError
+
 
 def choose_device(asked: str | torch.device | None = None) -> torch.device:
     """Return the device asked for, else CUDA, else Apple's MPS, else the CPU; float32 is exact on it.
 
     Raises:
-        RuntimeError: for a device that torch does not know.
+        MedfeError: for a device that torch does not know.
     """
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(asked or best)
+    try:
+        device = torch.device(asked or best)
+    except RuntimeError as error:
+        raise MedfeError(f"device {str(asked)!r}: {str(error).splitlines()[0]}") from None
     exact_float32(device)
     return device
 

@@ -277,6 +277,11 @@ def test_float32_on_cuda_is_float32_whoever_names_the_device(monkeypatch):
         assert torch.backends.cudnn.allow_tf32 == allowed
 
 
+def test_an_unknown_device_is_named_whatever_it_is_for():
+    with pytest.raises(MedfeError, match="device 'nonsense': "):
+        choose_device("nonsense")
+
+
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
 def test_an_absent_device_is_named(run_folder, device):
     with pytest.raises(MedfeError, match=f"device '{device}'"):
