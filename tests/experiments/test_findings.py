@@ -97,7 +97,7 @@ def test_a_contrast_of_one_pair_separates_nothing_yet(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW, contrast("none", "low_resolution", **one)])
     (page,) = write_findings(tmp_path)
     (line,) = [line for line in page.read_text().splitlines() if line.startswith("| No intermediate term")]
-    assert line.split("|")[3:-1] == [" – ", " – ", " not yet "]
+    assert line.split("|")[3:-1] == [" – ", " – ", " – ", " not yet "]
 
 
 def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
@@ -203,6 +203,8 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     write(tmp_path, "main_contrasts", [
         PRIMARY_ROW,
         contrast("block_dct_128", "block_dct_3", n=3, seeds="0 1 2", difference=0.001, low=0.0005, high=0.002),
+        contrast("block_dct_128", "block_dct_3", masks="irregular", difference=0.004, low=np.nan),
+        contrast("block_dct_3", "low_resolution", n=3, seeds="0 1 2", p_holm=0.06),
         contrast("random_encoder", "autoencoder", role="not tested", p_holm=np.nan),
         contrast("low_resolution_matched", "low_resolution", role="not tested", n=1, seeds="0", low=np.nan),
     ])  # fmt: skip
@@ -211,13 +213,19 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500); claimed: " in text
     assert (
-        "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | 3 seeds (0 1 2) | second is better |" in text
+        "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | +4.000 | 3 seeds (0 1 2) | second is better |"
+        in text
     )
     assert (
-        "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | 6 seeds (0 1 2 3 4 5) | not tested |" in text
+        "| `block_dct_3` − `low_resolution` | −1.000 (−2.000 to −0.500) | – | 3 seeds (0 1 2) "
+        "| no difference shown after correction |" in text
     )
-    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | 1 seed (0) | not tested |" in text
-    assert "| `none` − `low_resolution` | – | – | not yet |" in text
+    assert (
+        "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | – | 6 seeds (0 1 2 3 4 5) | not tested |"
+        in text
+    )
+    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | – | 1 seed (0) | not tested |" in text
+    assert "| `none` − `low_resolution` | – | – | – | not yet |" in text
     assert "[main](main.md): `medfe reproduce main --data $MEDFE_DATA --out runs`" in text
 
 
