@@ -62,6 +62,13 @@ def test_what_was_found_is_what_the_table_says():
     assert f"differs by {told['difference']} (95 % interval {told['low']} to {told['high']})" in text
     assert f"(here {number(-row['margin'], row['metric'], difference=True)})" in text
     assert row["claim"] == "contradicted in size"
+    kid = table[(table["metric"] == row["metric"]) & (table["second"] == row["second"])].set_index(["first", "masks"])
+    for contrast, words in (
+        (("autoencoder", "irregular"), "{} ({} to {})"),
+        (("none", "center"), "({}, {} to {}, three"),
+    ):
+        values = kid.loc[[contrast], ["difference", "low", "high"]].to_numpy()[0]
+        assert words.format(*(number(value, row["metric"], difference=True) for value in values)) in text
 
 
 def test_every_arm_and_preset_is_explained():
