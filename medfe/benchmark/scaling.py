@@ -67,13 +67,13 @@ def benchmark_scaling(preset: str, precision: TrainingPrecision, batch_size: int
     Args:
         preset: networks, losses and batch size.
         precision: of the training step.
-        batch_size: images a step, over all processes that share it; default: the preset's.
+        batch_size: images a step, over all processes that share it; default: the preset's, at least 2.
         repeats: timed steps.
 
     Raises:
         MedfeError: unknown preset, a batch that two processes cannot share, or a process that fails.
     """
-    images = batch_size or RunConfig.create(preset).batch_size
+    images = batch_size or max(RunConfig.create(preset).batch_size, 2)  # that of `paper` is 1
     if images % 2:
         raise MedfeError(f"batch_size: found {images}, expected an even number, which two processes can share")
     times = {

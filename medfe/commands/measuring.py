@@ -105,7 +105,7 @@ class Benchmark:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format of the computation."""
     batch_size: int | None = None
-    """Images at once; default: 1, for step, scaling and data the preset's."""
+    """Images at once; default: 1, for step, data and (at least 2) scaling the preset's."""
     repeats: int = 10
     """Timed runs, after two that are not timed."""
     images: int = 100

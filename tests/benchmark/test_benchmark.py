@@ -160,6 +160,19 @@ def test_efficiency_is_one_threads_time_over_cores(monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("preset", "asked", "images"), [("paper", None, 2), ("tiny", 6, 6), ("faces64", None, 16)])
+def test_two_processes_can_share_the_batch_that_is_measured(monkeypatch, preset, asked, images):
+    sizes = set()
+    monkeypatch.setattr("medfe.benchmark.scaling.run_arrangement", lambda *given: sizes.add(given[3]) or [1.0])
+    benchmark_scaling(preset, "32-true", asked, 1)
+    assert sizes == {images}
+
+
+def test_a_batch_that_two_processes_cannot_share_is_refused():
+    with pytest.raises(MedfeError, match="batch_size: found 3, expected an even number"):
+        benchmark_scaling("tiny", "32-true", 3, 1)
+
+
 def test_a_process_that_fails_is_one_line():
     with pytest.raises(MedfeError, match=r"scaling: a process failed \(.*unknown preset 'huge'") as error:
         run_arrangement(ARRANGEMENTS[0], "huge", "32-true", 2, 1)
