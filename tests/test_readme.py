@@ -65,7 +65,7 @@ def test_what_was_found_is_what_the_table_says():
     kid = table[(table["metric"] == row["metric"]) & (table["second"] == row["second"])].set_index(["first", "masks"])
     for contrast, words in (
         (("autoencoder", "irregular"), "{} ({} to {})"),
-        (("none", "center"), "({}, {} to {}, three"),
+        (("none", "center"), "(centre holes, three trainings: {}, {} to {})"),
     ):
         values = kid.loc[[contrast], ["difference", "low", "high"]].to_numpy()[0]
         assert words.format(*(number(value, row["metric"], difference=True) for value in values)) in text

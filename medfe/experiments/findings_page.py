@@ -136,9 +136,8 @@ def _row(tables: Tables, one: Separation) -> list[str]:
     if row["role"] == DESCRIPTIVE:
         verdict = NOT_TESTED
     elif row["role"] == SECONDARY:
-        verdict = {1: "first is better", -1: "second is better", 0: "no difference shown"}[better(row)]
-        if better(row) == 0 and not row["low"] <= 0 <= row["high"]:
-            verdict += " after correction"
+        corrected = "" if row["low"] <= 0 <= row["high"] else " after correction"
+        verdict = {1: "first is better", -1: "second is better", 0: f"no difference shown{corrected}"}[better(row)]
     else:
         verdict = "see 1 and 2"
     values = ["–" if each is None else effect(each).rpartition(": ")[2] for each in (row, other)]
