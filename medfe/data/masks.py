@@ -5,6 +5,7 @@ Outside of tensors a mask is a boolean array H×W, True in the hole; as a tensor
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -179,7 +180,7 @@ class MaskFolder:
     """
 
     def __init__(self, root: str | Path, hole: HoleColor = "white", area: str | None = None) -> None:
-        self.hole: HoleColor = hole
+        self.root, self.hole = Path(root), hole
         self.paths = find_images(root)
         self._reported: set[str] = set()
         if area is not None:
@@ -192,6 +193,21 @@ class MaskFolder:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def digest(self) -> str:
+        """Return a digest of the files' names and contents, 12 hexadecimal digits; where the folder lies is left out.
+
+        Raises:
+            MedfeError: a file cannot be read.
+        """
+        content = hashlib.sha256()
+        for path in self.paths:
+            try:
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                raise MedfeError(f"{path}: cannot be read ({error.strerror or error})") from None
+            content.update(f"{path.relative_to(self.root).as_posix()} {digest}\n".encode())
+        return content.hexdigest()[:12]
 
     def _area_bin(self, path: Path) -> str | None:
         try:

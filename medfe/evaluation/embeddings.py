@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from medfe.backbones import BackboneName, build_backbone
 from medfe.errors import MedfeError
-from medfe.evaluation.metrics import Lpips
+from medfe.evaluation.metrics import Lpips, lpips_file
 
 INCEPTION = "inception"
 _INCEPTION_URL = (
@@ -37,11 +38,18 @@ class Embedder:
         name: `inception`, or the backbone's name.
         network: uint8 N×3×H×W on `device` → N×d.
         device: Where it computes.
+        digest: Of the file of weights, where a user can give another.
     """
 
     name: str
     network: Callable[[Tensor], Tensor]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    digest: str = ""
+
+    @property
+    def piece(self) -> str:
+        """Name under which features are stored; those of other weights have another."""
+        return _piece(self.name, self.digest)
 
     @property
     def kid(self) -> str:
@@ -70,11 +78,18 @@ class Judges:
         embedders: For set distances.
         lpips: For LPIPS, if its weights are there.
         missing: For each judge that is not there, what is missing and how to get it.
+        lpips_digest: Of the file of LPIPS' weights.
     """
 
     embedders: tuple[Embedder, ...]
     lpips: Lpips | None
     missing: tuple[str, ...]
+    lpips_digest: str = ""
+
+    @property
+    def lpips_piece(self) -> str:
+        """Name under which LPIPS is stored; that of other weights has another."""
+        return _piece("lpips", self.lpips_digest)
 
 
 def find_judges(
@@ -98,7 +113,7 @@ def find_judges(
         MedfeError: if a file that was named is missing or damaged.
     """
     place, missing = torch.device(device), []
-    embedders, lpips = [], None
+    embedders, lpips, lpips_digest = [], None, ""
     try:
         embedders.append(build_inception(inception_weights, place))
     except MedfeError as error:
@@ -111,12 +126,13 @@ def find_judges(
         except MedfeError as error:
             missing.append(f"kid_{name} and fd_{name}: {error}")
     try:
-        lpips = Lpips.from_pretrained(lpips_weights).to(place)
+        path = lpips_file(lpips_weights)
+        lpips, lpips_digest = Lpips.from_pretrained(path).to(place), _digest(path)
     except MedfeError as error:
         if lpips_weights is not None:
             raise
         missing.append(f"LPIPS: {error}, or name the file with --lpips-weights")
-    return Judges(tuple(embedders), lpips, tuple(missing))
+    return Judges(tuple(embedders), lpips, tuple(missing), lpips_digest)
 
 
 def build_embedder(name: BackboneName, device: torch.device | None = None) -> Embedder:
@@ -184,4 +200,13 @@ def build_inception(weights: Path | None = None, device: torch.device | None = N
         features: Tensor = network(images)[0]
         return features
 
-    return Embedder(INCEPTION, pooled, place)
+    return Embedder(INCEPTION, pooled, place, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _piece(name: str, digest: str) -> str:
+    return f"{name}-{digest}" if digest else name

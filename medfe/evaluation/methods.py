@@ -39,7 +39,8 @@ class Method:
     Attributes:
         name: How tables call it.
         source: What it was made from: a shipped model, a path, `module:function` or a baseline.
-        digest: Of weights or source text; results are stored under it.
+        digest: Of weights or of the module's text; results are stored under it. Weights that a user's module loads
+            are not seen.
         fill: The callable; see `Fill`. The hole of its image is grey (0), so that no method can look at the answer.
         image_size: Side of the images it works on, pixels; None: any.
         arm: Arm that a model of ours was trained with, else empty.

@@ -24,6 +24,7 @@ _SSIM_SIGMA = 1.5
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _CHUNK = 4  # images measured at once: the moments of more of them do not fit in a core's cache
 _LPIPS_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+_LPIPS_NAME = _LPIPS_URL.rpartition("/")[2]
 
 
 def l1(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -73,6 +74,20 @@ def ssim_map(prediction: Tensor, target: Tensor) -> Tensor:
     return _ssim_map(*_pair(prediction, target))
 
 
+def lpips_file(weights: Path | None = None) -> Path:
+    """Return torchvision's AlexNet weights: the file that is named, or the one in torch's cache.
+
+    Raises:
+        MedfeError: if it is missing, saying where it is looked for and how to get it.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _LPIPS_NAME if weights is None else weights
+    if not path.is_file():
+        raise MedfeError(
+            f"LPIPS weights: found no {path}, expected torchvision's {_LPIPS_NAME}, to be had from {_LPIPS_URL}"
+        )
+    return path
+
+
 class Lpips(nn.Module):
     """Learned perceptual image patch similarity (Zhang et al. 2018), AlexNet, version 0.1; torchmetrics' network.
 
@@ -94,12 +109,7 @@ class Lpips(nn.Module):
         Raises:
             MedfeError: if the file is missing (saying where it is looked for and how to get it) or does not fit.
         """
-        name = _LPIPS_URL.rpartition("/")[2]
-        path = Path(torch.hub.get_dir()) / "checkpoints" / name if weights is None else weights
-        if not path.is_file():
-            raise MedfeError(
-                f"LPIPS weights: found no {path}, expected torchvision's {name}, to be had from {_LPIPS_URL}"
-            )
+        path = lpips_file(weights)
         lpips = cls()
         backbone = lpips.network.net
         try:
@@ -109,7 +119,7 @@ class Lpips(nn.Module):
             backbone.load_state_dict(renamed)
         except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError):
             raise MedfeError(
-                f"LPIPS weights: {path} does not hold AlexNet, expected {name} from {_LPIPS_URL}"
+                f"LPIPS weights: {path} does not hold AlexNet, expected {_LPIPS_NAME} from {_LPIPS_URL}"
             ) from None
         return lpips
 

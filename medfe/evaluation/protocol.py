@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medfe.data.masks import MaskFolder, parse_masks
 from medfe.devices import choose_device
 from medfe.errors import MedfeError
 from medfe.evaluation.distances import Labels
@@ -18,7 +19,7 @@ from medfe.evaluation.processes import complete
 from medfe.evaluation.settings import EvaluationSettings, check_number
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
-from medfe.evaluation.work import LPIPS, METRICS, ORIGINALS, Work, batches, key
+from medfe.evaluation.work import METRICS, ORIGINALS, Work, batches, key
 
 __all__ = ["ORIGINALS", "Measurements", "batches", "choose_endpoint", "choose_size", "key", "measure"]
 
@@ -132,10 +133,12 @@ def choose_endpoint(asked: str | None, judges: Judges) -> str:
 
 def _claim(settings: EvaluationSettings, testset: TestSet, store: Store) -> None:
     """Take stored masks, or draw and store them."""
-    mask_folder = Path(settings.masks).is_dir()
+    rule = settings.masks
+    if isinstance(source := parse_masks(rule, settings.hole), MaskFolder):
+        rule = f"{Path(rule).name} {source.digest()}"  # wherever it lies; an edited file makes other masks
     identity = {
         "photographs": testset.digest, "images": len(testset.images), "crop": settings.crop,
-        "image_size": testset.image_size, "masks": Path(settings.masks).name if mask_folder else settings.masks,
+        "image_size": testset.image_size, "masks": rule,
         "masks_per_image": settings.masks_per_image, "seed": settings.seed, "batch_size": settings.batch_size,
         "hole": settings.hole, "resize_masks": settings.resize_masks,
     }  # fmt: skip
@@ -163,19 +166,19 @@ def _collect(
     for method in methods:
         values = store.load(key(method), METRICS, starts)
         if judges.lpips is not None:
-            values |= store.load(key(method), LPIPS, starts)
+            values |= store.load(key(method), judges.lpips_piece, starts)
         rows.append(where.assign(**values).assign(method=method.name))
     table = pd.concat(rows, ignore_index=True)
     table.insert(0, "method", table.pop("method"))
-    names = [embedder.name for embedder in judges.embedders]
+    pieces = {embedder.name: embedder.piece for embedder in judges.embedders}
     originals = [batch.start for batch in batches(len(testset.images), size)]
     return Measurements(
         settings=settings, image_size=testset.image_size, methods=methods, judges=judges, table=table,
         features={
-            name: {method.name: store.load(key(method), name, starts)["features"] for method in methods}
-            for name in names
+            name: {method.name: store.load(key(method), piece, starts)["features"] for method in methods}
+            for name, piece in pieces.items()
         },
-        reference={name: store.load(ORIGINALS, name, originals)["features"] for name in names},
+        reference={name: store.load(ORIGINALS, piece, originals)["features"] for name, piece in pieces.items()},
         photographs=np.repeat(testset.photographs, testset.masks_per_image),
         reference_photographs=testset.photographs,
         testset=testset,

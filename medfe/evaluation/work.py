@@ -18,8 +18,8 @@ from medfe.evaluation.settings import EvaluationSettings
 from medfe.evaluation.store import Store
 from medfe.evaluation.testset import TestSet
 
-ORIGINALS, METRICS, LPIPS = "originals", "metrics", "lpips"
-"""Names in the store: of the originals' batches, and of pieces of a method's batches."""
+ORIGINALS, METRICS = "originals", "metrics"
+"""Names in the store: of the originals' batches, and of a piece of a method's batches."""
 
 
 class Task(NamedTuple):
@@ -93,25 +93,25 @@ class Work:
         self._embed(name, filled, task, missing)
         if missing.lpips and self.judges.lpips is not None:
             whole, hole = self.judges.lpips(filled, images, masks)
-            self.store.save(name, LPIPS, start, {"lpips": whole, "lpips_hole": _array(hole)})
+            self.store.save(name, self.judges.lpips_piece, start, {"lpips": whole, "lpips_hole": _array(hole)})
         if missing.metrics:
             values = image_metrics(filled, images, masks)
             self.store.save(name, METRICS, start, {metric: _array(value) for metric, value in values.items()})
 
     def _embed(self, name: str, images: Tensor, task: Task, missing: _Missing) -> None:
         for embedder in missing.embedders:
-            self.store.save(name, embedder.name, task.batch.start, {"features": embedder(images)})
+            self.store.save(name, embedder.piece, task.batch.start, {"features": embedder(images)})
 
     def _missing(self, task: Task) -> _Missing:
         method = None if task.method is None else self.methods[task.method]
         name, start = ORIGINALS if method is None else key(method), task.batch.start
-        embedders = [one for one in self.judges.embedders if not self.store.has(name, one.name, start)]
+        embedders = [one for one in self.judges.embedders if not self.store.has(name, one.piece, start)]
         if method is None:
             return _Missing(embedders)
         return _Missing(
             embedders,
             metrics=not self.store.has(name, METRICS, start),
-            lpips=self.judges.lpips is not None and not self.store.has(name, LPIPS, start),
+            lpips=self.judges.lpips is not None and not self.store.has(name, self.judges.lpips_piece, start),
             pngs=self._missing_pngs(method, task.batch),
         )
 

@@ -1,6 +1,7 @@
 """Judges: Inception as torch-fidelity has it, backbones under their own names, and what is missing."""
 
 import pickle
+from hashlib import sha256
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torchvision.models import AlexNet_Weights
 from medfe.backbones import build_backbone
 from medfe.errors import MedfeError
 from medfe.evaluation.embeddings import Embedder, build_embedder, build_inception, find_judges
+from medfe.evaluation.metrics import Lpips
 
 IMAGES = torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -32,6 +34,7 @@ def test_inception_is_torch_fidelitys(inception_file):
     path, network = inception_file
     embedder = build_inception(path)
     features = embedder(IMAGES[:1])
+    assert embedder.piece == f"inception-{sha256(path.read_bytes()).hexdigest()[:12]}"
     assert features.shape == (1, 2048)
     torch.testing.assert_close(torch.from_numpy(features), network(IMAGES[:1])[0], rtol=1e-4, atol=1e-4)
     assert (embedder.kid, embedder.frechet) == ("kid", "fid")
@@ -79,6 +82,19 @@ def test_what_is_missing_is_named_with_where_to_get_it(tmp_path, monkeypatch):
     assert lpips.startswith("LPIPS")
     assert AlexNet_Weights.IMAGENET1K_V1.url in lpips
     assert "--lpips-weights" in lpips
+
+
+def test_what_a_network_of_other_weights_says_is_stored_under_another_name(tmp_path, monkeypatch):
+    state = {"features." + name.partition(".")[2]: value for name, value in Lpips().network.net.state_dict().items()}
+    for number, name in enumerate(("one.pth", "two.pth")):
+        torch.save({key: value + number for key, value in state.items()}, tmp_path / name)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    one, two, again = (
+        find_judges((), lpips_weights=tmp_path / name).lpips_piece for name in ("one.pth", "two.pth", "one.pth")
+    )
+    assert one == again != two
+    assert one.startswith("lpips-")
+    assert Embedder("efficientnet_lite2", lambda images: images).piece == "efficientnet_lite2"
 
 
 @pytest.mark.parametrize("name", ["inception_weights", "lpips_weights"])

@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from medfe.errors import MedfeError
 from medfe.evaluation import baselines
-from medfe.evaluation.embeddings import Judges
+from medfe.evaluation.embeddings import Embedder, Judges
 from medfe.evaluation.methods import Method
 from medfe.evaluation.metrics import image_metrics
 from medfe.evaluation.protocol import ORIGINALS, batches, choose_endpoint, measure
 from medfe.evaluation.store import Store
+
+from .conftest import pooled
 
 pytestmark = pytest.mark.usefixtures("judges")
 
@@ -131,6 +134,45 @@ def test_a_folder_of_results_takes_no_other_test_set(make_settings, use, changes
         MedfeError, match=f"holds another evaluation .*{'images' if 'n' in changes else next(iter(changes))}"
     ):
         run(make_settings(**changes))
+
+
+def test_another_folder_of_masks_under_the_same_name_is_refused_and_so_is_an_edited_file(make_settings, use, tmp_path):
+    folders = []
+    for place, side in (("here", 8), ("there", 20)):
+        folders.append(tmp_path / place / "masks")
+        folders[-1].mkdir(parents=True)
+        hole = np.zeros((32, 32), dtype=np.uint8)
+        hole[4 : 4 + side, 4 : 4 + side] = 255
+        Image.fromarray(hole).save(folders[-1] / "hole.png")
+    use(Spy("one"))
+    run(make_settings(masks=str(folders[0])))
+    with pytest.raises(MedfeError, match=r"holds another evaluation \(masks 'masks \w+' there"):
+        run(make_settings(masks=str(folders[1])))
+    moved = folders[0].rename(tmp_path / "masks")
+    assert run(make_settings(masks=str(moved))).table["mask_area"].unique() == pytest.approx(64 / 1024)
+    (folders[1] / "hole.png").replace(moved / "hole.png")
+    with pytest.raises(MedfeError, match="holds another evaluation"):
+        run(make_settings(masks=str(moved)))
+
+
+def test_judges_of_other_weights_judge_anew(make_settings, use, monkeypatch):
+    def judges(shift):
+        def lpips(one, two, mask):
+            value = torch.full((len(one),), shift, dtype=torch.float64)
+            return value, value
+
+        embedder = Embedder("inception", lambda images: pooled(images) + shift, digest=f"file{shift}")
+        return Judges((embedder,), lpips, (), lpips_digest=f"file{shift}")
+
+    means = []
+    for shift in (0.0, 1.0):
+        found = judges(shift)
+        monkeypatch.setattr("medfe.evaluation.protocol.find_judges", lambda *_, found=found, **__: found)
+        use(Spy("one"))
+        measured = run(make_settings())
+        means.append((measured.reference["inception"].mean(), measured.table["lpips"].mean()))
+    assert means[1][0] == pytest.approx(means[0][0] + 1)
+    assert [lpips for _, lpips in means] == [0, 1]
 
 
 def test_a_judge_that_comes_later_is_filled_in(make_settings, use, monkeypatch):
