@@ -55,6 +55,12 @@ def shuffled(paths: Sequence[Path], root: Path | None = None) -> list[Path]:
     return sorted(paths, key=lambda path: hashlib.sha256(path.relative_to(base).as_posix().encode()).digest())
 
 
+def listing_digest(paths: Sequence[Path], root: Path) -> str:
+    """Return a digest of files' names below `root` and of their sizes, 16 hexadecimal digits; nothing is read."""
+    sizes = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
+    return hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
+
+
 def split(paths: Sequence[Path], part: Split, root: Path | None = None) -> list[Path]:
     """Return one part of 90 / 5 / 5 % (train / val / test), in sorted order.
 

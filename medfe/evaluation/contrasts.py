@@ -40,7 +40,8 @@ def contrasts(measured: Measurements, distances: SetDistances) -> pd.DataFrame:
     """Return one row per (first, second, metric), always first − second.
 
     The first pair's endpoint is primary; Holm's correction covers all other tests. Permutation tests swap the labels of
-    a photograph. Fréchet distances are tested only if `frechet_permutations` asks for it.
+    a photograph; "better" needs both interval and test. Fréchet distances are tested only if `frechet_permutations`
+    asks for it.
     """
     pairs = choose_pairs(measured)
     found: dict[_Key, _Contrast] = {}
@@ -75,7 +76,7 @@ def _row(
     equivalence = tost_interval(one.interval(2 * level - 1), margin) if margin is not None else None
     words = verdict(
         difference, first, second, title(metric), lower_is_better=lower_is_better(metric),
-        equivalence=equivalence, adjusted_p=adjusted,
+        equivalence=equivalence, adjusted_p=adjusted, p=one.test.p_value if one.test else None,
     )  # fmt: skip
     if role == DESCRIPTIVE:
         words = (

@@ -144,8 +144,7 @@ def build_embedder(name: BackboneName, device: torch.device | None = None) -> Em
     place = device or torch.device("cpu")
     # On a CPU this layout halves the time of depthwise convolutions.
     backbone = build_backbone(name).to(place).to(memory_format=torch.channels_last)
-    if place.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        _keep_to_onednn(backbone)
+    _keep_to_onednn_on_cpu(backbone, place)
 
     def network(images: Tensor) -> Tensor:
         return backbone.embed((images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last))
@@ -153,12 +152,14 @@ def build_embedder(name: BackboneName, device: torch.device | None = None) -> Em
     return Embedder(name, network, place)
 
 
-def _keep_to_onednn(network: nn.Module) -> None:
-    """Let oneDNN compute every 1×1 convolution, in place.
+def _keep_to_onednn_on_cpu(network: nn.Module, place: torch.device) -> None:
+    """Let oneDNN compute every 1×1 convolution, in place, where a CPU has it.
 
     With one thread and fewer than 16 images torch computes them otherwise, in half as much time again, and the bits of
     the result would depend on the number of threads.
     """
+    if place.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             module.forward = partial(_pointwise, module)  # type: ignore[method-assign]
@@ -195,6 +196,7 @@ def build_inception(weights: Path | None = None, device: torch.device | None = N
         ) from None
     place = device or torch.device("cpu")
     network = network.to(place)
+    _keep_to_onednn_on_cpu(network, place)
 
     def pooled(images: Tensor) -> Tensor:
         features: Tensor = network(images)[0]

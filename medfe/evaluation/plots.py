@@ -61,7 +61,8 @@ def _strip(axes: Axes, row: dict[Any, Any]) -> None:
     metric = row["metric"]
     low, value, high = (scale(metric) * row[name] for name in ("low", "difference", "high"))
     reach = 1.15 * max(abs(low), abs(high)) or 1.0
-    shown = row["role"] != DESCRIPTIVE and not (low <= 0 <= high) and not row["p_holm"] >= 1 - row["level"]
+    p = row["p"] if pd.isna(row["p_holm"]) else row["p_holm"]
+    shown = row["role"] != DESCRIPTIVE and not (low <= 0 <= high) and p < 1 - row["level"]
     primary = row["role"] == "primary"
     axes.axvline(0, color="#555555", linewidth=0.9)
     axes.plot([low, high], [0, 0], color="black", linewidth=2.4 if primary else 1.3, solid_capstyle="butt")

@@ -1,7 +1,7 @@
-"""Work done in this process, or shared out to several: results are the same bytes, and a kill loses what was at work.
+"""Work done in this process, or shared out to several: the results are the same, and a kill loses what was at work.
 
-Each process takes the next batch when it is done with one. On a CPU each has one thread; with CUDA the processes take
-the devices in turn.
+Each process takes the next batch when it is done with one. On a CPU each has one thread, and the results of this
+package's models and judges are the same bytes; with CUDA the processes take the devices in turn.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def devices(asked: str | None, processes: int) -> list[str]:
 def _one_after_another(work: Work, tasks: Sequence[Task]) -> Iterator[Task]:
     threads = torch.get_num_threads()
     for task in tasks:
-        # By the number of threads, torch chooses how to convolve fewer than 16 images, and with it the last bits: the
-        # rest that fills no batch is left to one thread, as it is where several processes share the work.
-        torch.set_num_threads(1 if len(task.batch) < min(_FEW, work.settings.batch_size) else threads)
+        # By the number of threads, torch chooses how to convolve fewer than 16 images, and with it the last bits: such
+        # batches are left to one thread, as they are where several processes share the work.
+        torch.set_num_threads(1 if len(task.batch) < _FEW else threads)
         try:
             work.do(task)
         finally:

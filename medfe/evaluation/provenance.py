@@ -17,6 +17,7 @@ from medfe.training.checkpoint import commit
 PACKAGES = (
     "medfe", "torch", "torchvision", "torchmetrics", "torch-fidelity", "numpy", "scipy", "opencv-python-headless",
 )  # fmt: skip
+_FROM_PYTHON_ALONE = ("level", "resamples", "permutations")
 
 
 def shown(path: str | Path) -> str:
@@ -32,20 +33,29 @@ def shown(path: str | Path) -> str:
 
 def command(settings: EvaluationSettings) -> str:
     """Return the command that makes this evaluation."""
-    words = ["medfe evaluate --methods", *(source(method) for method in settings.methods)]
-    words += ["--data", shown(settings.data), "--masks", source(settings.masks)]
+    words = ["medfe evaluate --methods", *(_quoted(source(method)) for method in settings.methods)]
+    words += ["--data", _quoted(shown(settings.data)), "--masks", _quoted(source(settings.masks))]
     given = settings.model_dump(mode="json", exclude_defaults=True, exclude={"methods", "data", "masks", "out"})
+    unnamed = [f"{name}={given.pop(name)}" for name in _FROM_PYTHON_ALONE if name in given]
     for name, value in given.items():
         flag = "--" + {"contrasts": "contrast"}.get(name, name).replace("_", "-")
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif name == "contrasts":
-            words += [flag, *(shlex.quote(method) for pair in value for method in pair)]
+            words += [flag, *(_quoted(method) for pair in value for method in pair)]
         elif isinstance(value, list):
             words += [flag, *map(str, value)]
         else:
-            words += [flag, shown(value) if name.endswith("_weights") else str(value)]
-    return " ".join([*words, "--out", shown(settings.out)])
+            words += [flag, _quoted(shown(value)) if name.endswith("_weights") else str(value)]
+    words += ["--out", _quoted(shown(settings.out)), *(["#", *unnamed, "from Python alone"] if unnamed else [])]
+    return " ".join(words)
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell takes it; what stands for the data folder is left to be expanded."""
+    if not word.startswith("$MEDFE_DATA"):
+        return shlex.quote(word)
+    return word if shlex.quote(word[1:]) == word[1:] else f'"{word}"'
 
 
 def source(text: str) -> str:

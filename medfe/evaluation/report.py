@@ -60,8 +60,8 @@ def _head(measured: Measurements, tables: Tables) -> str:
     ]
     primary = tables.contrasts[tables.contrasts["role"] == PRIMARY] if len(tables.contrasts) else tables.contrasts
     for row in primary.to_dict("records"):
-        printed = f"±{scale(row['metric']) * row['margin']:g}{unit(row['metric'])}"
-        margin = "" if pd.isna(row["margin"]) else f" Margin of equivalence, named beforehand: {printed}."
+        printed = f"{unit(row['metric'])}: ±{scale(row['metric']) * row['margin']:g}"
+        margin = "" if pd.isna(row["margin"]) else f" Margin of equivalence, named beforehand{printed}."
         parts.append(
             f'<div class="answer"><p class="label">Primary endpoint: {escape(title(row["metric"]))}, '
             f"{escape(row['first'])} − {escape(row['second'])}</p><p>{escape(_words(row))}.</p>"
@@ -96,8 +96,8 @@ def _contrasts(measured: Measurements, tables: Tables) -> str:
             f'<figure><div class="wide">{forest(rows)}</div><figcaption>'
             f"{escape(first)} − {escape(second)}, with "
             f"{100 * measured.settings.level:g} % intervals {rows['scope'].iloc[0]}. Every metric has a scale of its "
-            "own; left of zero the first method is better. Filled: tested, the interval leaves out 0, and Holm's "
-            "correction agrees.</figcaption></figure>",
+            "own; left of zero the first method is better. Filled: tested, the interval leaves out 0, and the "
+            "test agrees, for secondary endpoints after Holm's correction.</figcaption></figure>",
             _verdicts(rows),
         ]
     return section(parts)

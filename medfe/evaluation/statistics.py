@@ -181,6 +181,7 @@ def verdict(
     lower_is_better: bool,
     equivalence: Equivalence | None = None,
     adjusted_p: float | None = None,
+    p: float | None = None,
 ) -> str:
     """Say in words what an interval of first − second shows; "better" only when it leaves out 0.
 
@@ -192,21 +193,29 @@ def verdict(
         lower_is_better: Direction of the metric.
         equivalence: Result of the equivalence test, if a margin was named beforehand.
         adjusted_p: p-value after `holm`, for a secondary endpoint; "better" then also needs it below 1 − level.
+        p: p-value of another test than the interval's, for a primary endpoint; needed likewise. Of few photographs a
+            bootstrap interval is too narrow, and a permutation test is exact.
     """
     numbers = (
         f"difference {difference.estimate:.3g}, {100 * difference.level:g} % interval "
-        f"{difference.low:.3g} to {difference.high:.3g}, n = {difference.n}, {difference.scope}"
+        f"{difference.low:.3g} to {difference.high:.3g}"
+        + (f", margin ±{equivalence.margin:g}" if equivalence is not None else "")
+        + f", n = {difference.n}, {difference.scope}"
     )
     equivalent = equivalence is not None and equivalence.equivalent
-    within = f"equivalent within ±{equivalence.margin:g}" if equivalence is not None else ""
+    within, alpha = "equivalent within the margin", 1 - difference.level
     if difference.holds(0.0):
         words = (
             f"{first} and {second} are {within} in {metric}"
             if equivalent
             else f"no difference in {metric} shown between {first} and {second}"
         )
-    elif adjusted_p is not None and adjusted_p >= 1 - difference.level:
+    elif adjusted_p is not None and adjusted_p >= alpha:
         words = f"no difference in {metric} shown between {first} and {second} after Holm's correction"
+    elif p is not None and p >= alpha:
+        words = (
+            f"no difference in {metric} shown between {first} and {second}: the test does not agree with the interval"
+        )
     else:
         winner, loser = (first, second) if (difference.high < 0) == lower_is_better else (second, first)
         words = f"{winner} is better than {loser} in {metric}" + (f", yet {within}" if equivalent else "")

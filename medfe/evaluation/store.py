@@ -3,7 +3,7 @@
     evaluation.json            what is compared: data, masks, size, seed
     masks.npz                  the masks, bits packed
     batches/METHOD-DIGEST/     metrics and features, one file a batch and piece
-    distances/                 subsampled Fréchet distances, by the content they were computed from
+    distances/                 distances between sets with their intervals, by the content they were computed from
     images.parquet  means.csv  sets.csv  contrasts.csv  report.html  summary.md
 
 Every file appears whole or not at all, so a killed run loses the batch it was at, and nothing else.

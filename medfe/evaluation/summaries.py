@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -144,7 +144,8 @@ def sets(measured: Measurements, distances: SetDistances) -> pd.DataFrame:
         for method in measured.methods:
             found = {embedder.kid: distances.kid(embedder, method.name)}
             if measured.settings.frechet:
-                found[embedder.frechet] = distances.frechet(embedder, method.name).interval(measured.settings.level)
+                interval = distances.frechet(embedder, method.name).interval(measured.settings.level)
+                found[embedder.frechet] = replace(interval, low=max(interval.low, 0.0))  # a squared distance
             for metric, interval in found.items():
                 rows.append({
                     "method": method.name, "metric": metric, **_columns(interval),

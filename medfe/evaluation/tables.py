@@ -32,7 +32,7 @@ class Tables:
 
     @classmethod
     def of(cls, measured: Measurements, store: Store) -> Tables:
-        """Compute all tables; `store` keeps the subsampled Fréchet distances."""
+        """Compute all tables; `store` keeps the distances between sets."""
         distances = SetDistances(measured, store)
         return cls(
             means=means(measured),

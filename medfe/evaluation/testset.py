@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medfe.data.files import Split
+from medfe.data.files import Split, listing_digest
 from medfe.data.folder import EvaluationPhotographs, PhotographCrops
 from medfe.data.images import to_uint8
 from medfe.data.masks import HoleColor, Mask, MaskFolder, area_bin, check_mask, load_mask, mask_to_tensor, parse_masks
@@ -82,8 +81,7 @@ class TestSet:
         self.image_size = image_size
         self.photographs: NDArray[np.int64] = np.arange(len(self.images)) % len(paths)
         self.names = [paths[i].relative_to(data).as_posix() for i in self.photographs]
-        sizes = [f"{path.relative_to(data).as_posix()} {path.stat().st_size}" for path in paths]
-        self.digest = hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
+        self.digest = listing_digest(paths, data)
         self._packed = np.empty((0, 0), dtype=np.uint8)
         self.masks_per_image = 0
 

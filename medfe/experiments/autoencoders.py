@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from medfe.analysis.reconstruction import Reconstruct, bilinear_round_trip, dct_round_trip, lost_spectrum
 from medfe.config import AutoencoderRunConfig
+from medfe.data.files import listing_digest
 from medfe.data.folder import EvaluationPhotographs, PhotographCrops
 from medfe.data.images import to_uint8
 from medfe.evaluation.bootstrap import bootstrap_mean
@@ -66,9 +67,11 @@ class Judgement:
             place: data and output folder.
             origin: columns to add.
         """
-        crops = EvaluationPhotographs(place.photographs(self.photographs), self.image_size).random_crops(self.crops)
+        folder = place.photographs(self.photographs)
+        crops = EvaluationPhotographs(folder, self.image_size).random_crops(self.crops)
         embedder = build_embedder("efficientnet_lite2")
-        real = self._real_features(crops, embedder, place.out / "evaluation", place)
+        name = f"crops_{self.image_size}_{self.crops}_{listing_digest(crops.paths, folder)}_{embedder.name}.npy"
+        real = _real_features(crops, embedder, place.out / "evaluation" / name, place)
         rows, spectra = [], []
         for name, (channels, way) in ways.items():
             row, spectrum = judge(crops, way, embedder, real, place)
@@ -76,24 +79,6 @@ class Judgement:
             rows.append({**label, **row})
             spectra.append(spectrum.reset_index().assign(**label))
         return {"reconstruction": pd.DataFrame(rows), "spectrum": pd.concat(spectra, ignore_index=True)}
-
-    def _real_features(
-        self, crops: PhotographCrops, embedder: Embedder, folder: Path, place: Workplace
-    ) -> np.ndarray[Any, Any]:
-        """Return the judge's features of the crops themselves, computed once for all entries."""
-        label = self.photographs.replace("/", "_")
-        path = folder / f"crops_{label}_{self.image_size}_{self.crops}_{embedder.name}.npy"
-        if not path.is_file():
-            found = []
-            for batch in DataLoader(crops, batch_size=_BATCH):
-                place.stop.check()
-                found.append(embedder(_eight_bit(batch["image"])))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.part.npy")  # two processes may be at it; files are equal
-            np.save(partial, np.concatenate(found))
-            partial.replace(path)
-        features: np.ndarray[Any, Any] = np.load(path)
-        return features
 
 
 @torch.inference_mode()
@@ -124,6 +109,21 @@ def judge(
     }  # fmt: skip
     total = sum(spectra[1:], spectra[0]) / len(l1)
     return row, total.assign(lost=total["error"] / total["image"])
+
+
+def _real_features(crops: PhotographCrops, embedder: Embedder, path: Path, place: Workplace) -> np.ndarray[Any, Any]:
+    """Return the judge's features of the crops themselves, computed once for all entries."""
+    if not path.is_file():
+        found = []
+        for batch in DataLoader(crops, batch_size=_BATCH):
+            place.stop.check()
+            found.append(embedder(_eight_bit(batch["image"])))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.part.npy")  # two processes may be at it; files are equal
+        np.save(partial, np.concatenate(found))
+        partial.replace(path)
+    features: np.ndarray[Any, Any] = np.load(path)
+    return features
 
 
 def _eight_bit(images: torch.Tensor) -> torch.Tensor:

@@ -97,17 +97,18 @@ def _one_training(tables: Tables) -> Finding:
 def _rank(tables: Tables) -> Finding:
     finding = Finding(
         "Three of the channels' directions satisfy MEDFE's term; all others get no gradient from it.",
-        "Rank of the term's gradient in the features, over positions of many photographs: supported if it is 3 in "
-        "every training. It follows from the loss and could not come out otherwise.",
+        "Rank of the term's gradient in a feature, over positions of many photographs: supported if it is 3 in both "
+        "features of every training. It follows from the loss and could not come out otherwise.",
         "main_channel_summary",
     )
-    ranks = _by_seed(tables, "gradient_rank")
-    if ranks is None:
+    table = _paired(tables, "gradient_rank")
+    if table is None:
         return finding
-    own, other = ranks["low_resolution"], ranks["autoencoder"]
+    own, other = (table[table["arm"] == arm]["gradient_rank"] for arm in ("low_resolution", "autoencoder"))
+    seeds_of_both = table.groupby("seed")["gradient_rank"].size()
     return finding._replace(
         verdict=SUPPORTED if (own == 3).all() else CONTRADICTED,
-        effect=f"rank {_range(own)}; of MEDFE+CAE's term {_range(other)}", n=_listed(own),
+        effect=f"rank {_range(own)}; of MEDFE+CAE's term {_range(other)}", n=_listed(seeds_of_both),
     )  # fmt: skip
 
 
@@ -217,11 +218,16 @@ _CLAIMS: tuple[Callable[[Tables], Finding], ...] = (
 
 def _by_seed(tables: Tables, column: str) -> dict[str, pd.Series] | None:
     """Return a column of the channel tables by seed, mean of both features, for both arms; None until all are there."""
+    rows = _paired(tables, column)
+    return None if rows is None else {arm: rows[rows["arm"] == arm].groupby("seed")[column].mean() for arm in _ARMS}
+
+
+def _paired(tables: Tables, column: str) -> pd.DataFrame | None:
+    """Return both arms' rows of the channel tables, one a run and feature; None until all are there."""
     table, paired = tables.read("main_channel_summary", column), _paired_seeds(tables)
     if table is None or not paired:
         return None
-    rows = table[table["seed"].isin(paired)]
-    return {arm: rows[rows["arm"] == arm].groupby("seed")[column].mean() for arm in _ARMS}
+    return table[table["arm"].isin(_ARMS) & table["seed"].isin(paired)]
 
 
 def _paired_seeds(tables: Tables) -> list[int]:

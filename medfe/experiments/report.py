@@ -112,7 +112,8 @@ def _tested(tables: dict[str, pd.DataFrame]) -> str:
     table = _contrasts(tables, SECONDARY)
     if table.empty:
         return ""
-    return "## Secondary endpoints\n\nPaired by seed; Holm over all of them together.\n\n" + _differences(table)
+    words = "Paired by seed; p-values by Holm over all of them together, intervals are not corrected."
+    return f"## Secondary endpoints\n\n{words}\n\n{_differences(table)}"
 
 
 def _described(tables: dict[str, pd.DataFrame]) -> str:
@@ -149,7 +150,10 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
         ]
         for _, row in table[table["metric"].isin([*SHOWN, "psnr", "ssim", "l1"])].iterrows()
     ]  # fmt: skip
-    words = "Over photographs of one training each; other seeds may differ by more."
+    words = (
+        "Over photographs of one training each; other seeds may differ by more. A Fréchet distance has a bias of order "
+        "1/N that differs between methods, and is not removed."
+    )
     head = ["contrast", "metric", "masks", "difference", "95 % interval"]
     return f"## Against each other and baselines\n\n{words}\n\n{markdown(head, rows)}"
 
@@ -222,8 +226,11 @@ def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
     precision = f"precision {precisions}; " if precisions else ""
     if "bf16" in precisions:
         precision += "so features and targets are compared after rounding to eight significant bits; "
-    versions = next(iter(records.values()))["versions"]
-    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    versions: dict[str, dict[str, None]] = {}
+    for record in records.values():
+        for name, found in record["versions"].items():
+            versions.setdefault(name, {})[found] = None
+    listed = ", ".join(f"{name} {' and '.join(found)}" for name, found in versions.items())
     return "\n\n".join([
         "## How it was made",
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"

@@ -90,12 +90,15 @@ def execute(entry: Entry, place: Workplace) -> None:
         reason = f"starts from {', '.join(excluded)}, which is excluded"
         write_record(place.results, place.experiment, entry, {"reason": reason}, EXCLUDED)
         return
+    told = read_record(place.results, place.experiment, entry) is not None
     try:
-        if read_record(place.results, place.experiment, entry) is not None:  # numbers that were told are not replaced
+        if told:  # its weights alone are made again: numbers that were told are not replaced
             entry.restore(place)
             return
         content = entry.run(place)
     except NonFiniteLossError as error:
+        if told:
+            raise
         write_record(place.results, place.experiment, entry, {"reason": str(error)}, EXCLUDED)
         return
     except Exception:

@@ -77,27 +77,28 @@ def metric_names(metrics: pd.DataFrame) -> list[str]:
 
 
 def arms_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard deviation over seeds, a row for each (arm, masks, metric)."""
+    """Return mean and standard deviation over the seeds that have the metric, a row for each (arm, masks, metric)."""
     rows = []
     for (arm, masks), part in metrics.groupby(["arm", "masks"], sort=False):
         for metric in metric_names(metrics):
-            values = part[metric]
+            there = part.dropna(subset=[metric])  # without its judge's weights a run has no such number
+            if there.empty:
+                continue
+            values = there[metric]
             rows.append({
-                "arm": arm, "masks": masks, "metric": metric, "seeds": " ".join(map(str, sorted(part["seed"]))),
+                "arm": arm, "masks": masks, "metric": metric, "seeds": " ".join(map(str, sorted(there["seed"]))),
                 "n": len(values), "mean": values.mean(), "sd": values.std(ddof=1),
-                "digest": joined(part["digest"]), "commit": joined(part["commit"]),
+                "digest": joined(there["digest"]), "commit": joined(there["commit"]),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def long_tables(experiment: Experiment, results: Path) -> dict[str, pd.DataFrame]:
-    """Return the CSV files beside the records, those of one name joined, such as `channels`."""
+    """Return the CSV files beside the records, those of one name joined, such as `channels`; none of excluded runs."""
     parts: dict[str, list[pd.DataFrame]] = {}
-    for entry in experiment.entries:
-        record = record_path(results, experiment, entry)
-        for path in sorted(record.parent.glob(f"{entry.name}.*.csv")):
-            if record.exists():
-                parts.setdefault(path.name.split(".")[-2], []).append(pd.read_csv(path))
+    for name in done(records_of(experiment, results)):
+        for path in sorted(record_path(results, experiment, experiment[name]).parent.glob(f"{name}.*.csv")):
+            parts.setdefault(path.name.split(".")[-2], []).append(pd.read_csv(path))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 

@@ -91,7 +91,8 @@ class AutoencoderPair(Entry):
         folder = place.folder(self)
         training = {kind: training_row(folder / kind, self._placed(kind, place)) for kind in KINDS}
         return {
-            "training": training, "autoencoders": self.reconstruction(place), "precision": resolve_precision("auto"),
+            "training": training, "autoencoders": self.reconstruction(place),
+            "precision": resolve_precision(self._placed("texture", place).precision),
             "commit": load_weights(folder / "texture.safetensors").metadata.get("commit", ""),
         }  # fmt: skip
 

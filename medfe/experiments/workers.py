@@ -38,6 +38,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     log: Path
     file: IO[bytes]
+    begin: int
+    """Length of the log before, which is that of all attempts."""
     started: float
 
 
@@ -81,6 +83,7 @@ class Workers:
         log = place.out / "logs" / f"{place.experiment.name}_{entry.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         file = log.open("ab")
+        begin = log.stat().st_size
         command = [
             sys.executable, "-m", "medfe.experiments.worker", place.experiment.name, entry.name,
             *map(str, (place.data, place.out, place.results)),
@@ -88,7 +91,7 @@ class Workers:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
-        self._running.append(_Worker(entry, process, log, file, time.monotonic()))
+        self._running.append(_Worker(entry, process, log, file, begin, time.monotonic()))
 
     def ended(self) -> list[Ended]:
         """Return those that have ended since the last call."""
@@ -113,5 +116,6 @@ def _failure(worker: _Worker) -> str | None:
         return ""
     if code == STOPPED:
         return "stopped from outside"
-    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
-    return f"exit code {code}: {lines[-1]} (log: {worker.log})"
+    written = worker.log.read_bytes()[worker.begin :].decode("utf-8", errors="replace").strip().splitlines()
+    last = written[-1] if written else "it wrote nothing"
+    return f"exit code {code}: {last} (log: {worker.log})"

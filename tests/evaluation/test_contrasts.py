@@ -1,5 +1,7 @@
 """Contrasts and summaries on made-up measurements, where the truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,11 @@ from medfe.evaluation.embeddings import Embedder, Judges
 from medfe.evaluation.methods import Method
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.store import Store
+from medfe.evaluation.subsampling import SubsampledDistance
 from medfe.evaluation.summaries import SetDistances, means, means_by_area, means_by_group, sets
 
 N, K, D = 60, 2, 6
+NOBODY = Judges((), None, ())
 
 
 @pytest.fixture
@@ -97,6 +101,30 @@ def test_the_primary_endpoint_comes_first_and_alone_goes_uncorrected(make, compa
     assert tested["p_holm"].min() == pytest.approx(5 * tested["p"].min())
 
 
+def test_a_primary_endpoint_needs_its_test_too(make, compare):
+    def answer(photographs):
+        measured = make({"one": 0.0, "two": 0.0}, endpoint="l1_hole")
+        table = measured.table[measured.table["photograph"] < photographs]
+        second = table["method"] == "two"
+        table = table.assign(l1_hole=np.where(second, 0.2 + 0.001 * table["photograph"], 0.1))
+        few = replace(measured, table=table, photographs=measured.photographs[: K * photographs], judges=NOBODY)
+        return compare(few).iloc[0]
+
+    row = answer(5)  # of five pairs no labelling is rarer than 2 in 32
+    assert (row["role"], row["high"] < 0, row["p"] > 0.05) == ("primary", True, True)
+    assert row["verdict"].startswith("no difference in L1, hole shown between one and two: the test does not agree")
+    assert answer(20)["verdict"].startswith("one is better than two in L1, hole (")
+
+
+def test_the_interval_of_a_frechet_distance_ends_at_0(make, tmp_path, monkeypatch):
+    wide = SubsampledDistance(estimate=0.1, values=np.linspace(0, 1, 21), fraction=0.5, n=N)
+    monkeypatch.setattr(SetDistances, "frechet", lambda *_: wide)
+    measured = make({"near": 0.0})
+    row = row_of(sets(measured, SetDistances(measured, Store(tmp_path / "store"))), "fd_net")
+    assert wide.interval().low < 0
+    assert (row["low"], row["value"], row["high"]) == (0, 0.1, wide.interval().high)
+
+
 def test_frechet_distances_are_tested_only_when_asked_for(make, compare):
     row = row_of(compare(make({"one": 0.05, "two": 0.0})), "fd_net")
     assert row["role"] == "not tested"
@@ -117,7 +145,8 @@ def test_equivalence_needs_a_margin(make, compare):
     changes = {"endpoint": "l1_hole"}
     narrow = compare(make({"one": 0.0005, "two": 0.0}, margin=0.05, **changes)).iloc[0]
     assert narrow["equivalent"]
-    assert "equivalent within ±0.05" in narrow["verdict"]
+    assert "equivalent within the margin" in narrow["verdict"]
+    assert ", margin ±0.05, " in narrow["verdict"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, margin=1e-6, **changes)).iloc[0]["equivalent"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, **changes)).iloc[0]["equivalent"]
 

@@ -60,19 +60,19 @@ def test_two_processes_write_the_bytes_of_one(make_settings, run_folder, own_mod
     assert [name for name in files[0] if files[0][name] != files[1][name]] == []
 
 
-def test_what_fills_no_batch_is_left_to_one_thread(make_settings, judges, monkeypatch):
+def test_fewer_than_16_images_are_left_to_one_thread(make_settings, judges, monkeypatch):
     threads = []
     real = Work.do
     monkeypatch.setattr(Work, "do", lambda work, task: threads.append(torch.get_num_threads()) or real(work, task))
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        settings = make_settings(methods=("mean_fill",))
+        settings = make_settings(methods=("mean_fill",), masks_per_image=2, batch_size=16)
         measure(settings, Store(settings.out))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    assert threads == [3, 3, 1, 3, 3, 1]  # 12 originals, then 12 items, 5 a batch
+    assert threads == [1, 3, 1]  # 12 originals, then 24 items, 16 a batch
 
 
 def test_a_method_that_fails_in_a_process_is_one_line_and_the_rest_goes_on_later(make_settings, own_module):

@@ -28,6 +28,21 @@ def arguments(faces, out, *more):
     ]  # fmt: skip
 
 
+def test_the_command_that_is_printed_can_be_given_to_a_shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDFE_DATA", str(tmp_path / "all data"))
+    folder = tmp_path / "all data" / "my faces"
+    folder.mkdir(parents=True)
+    settings = EvaluationSettings(
+        methods=("telea", "mean_fill"), data=folder, out=tmp_path / "out put", masks="center", level=0.9
+    )
+    printed = command(settings)
+    assert '--data "$MEDFE_DATA/my faces"' in printed
+    words = shlex.split(printed, comments=True)
+    assert words[words.index("--data") + 1] == "$MEDFE_DATA/my faces"
+    assert words[words.index("--out") + 1].endswith("out put")
+    assert printed.endswith(" # level=0.9 from Python alone")
+
+
 def test_the_command_writes_every_table_and_a_page(judges, faces, tmp_path, capsys):
     main(arguments(faces, tmp_path / "out", "--allow-small"))
     printed = capsys.readouterr().out
@@ -175,7 +190,7 @@ def test_numbers_are_printed_with_their_unit_and_direction():
 def forest_rows(metric="ssim", low=0.01, high=0.03, **changes):
     row = {
         "first": "one", "second": "two", "metric": metric, "role": "secondary", "difference": (low + high) / 2,
-        "low": low, "high": high, "level": 0.95, "p_holm": 0.01, "lower_is_better": metric != "ssim",
+        "low": low, "high": high, "level": 0.95, "p": 0.005, "p_holm": 0.01, "lower_is_better": metric != "ssim",
     }  # fmt: skip
     return pd.DataFrame([row | changes])
 
@@ -186,16 +201,17 @@ def test_the_forest_plot_puts_the_better_method_on_its_side_and_fills_what_is_sh
     for rows in (
         forest_rows("ssim"), forest_rows("l1", low=-0.03, high=-0.01), forest_rows("l1", low=-0.01, high=0.01),
         forest_rows("ssim", p_holm=0.2), forest_rows("ssim", role=DESCRIPTIVE, p_holm=float("nan")),
+        forest_rows("ssim", role="primary", p=0.2, p_holm=float("nan")),
     ):  # fmt: skip
         forest(rows)
     filled = []
-    for figure, metric in zip(figures, ("ssim", "l1", "l1", "ssim", "ssim"), strict=True):
+    for figure, metric in zip(figures, ("ssim", "l1", "l1", "ssim", "ssim", "ssim"), strict=True):
         axes = figure.axes[0]
         marker = axes.lines[-1]
         place = axes.transAxes.inverted().transform(axes.transData.transform((marker.get_xdata()[0], 0)))[0]
         filled.append(marker.get_markerfacecolor() == "black")
         assert place <= 0.5 + 1e-9, metric  # the first is better, or there is no difference
-    assert filled == [True, True, False, False, False]
+    assert filled == [True, True, False, False, False, False]
 
 
 def test_figures_are_equal_for_equal_data():

@@ -143,8 +143,9 @@ def test_a_verdict_claims_equivalence_only_after_the_test():
     difference = interval(-0.1, 0.2)
     passed, failed = (tost_interval(interval(-0.05, high, level=0.9), 0.2) for high in (0.15, 0.25))
     options = {"lower_is_better": True}
-    assert "equivalent within ±0.2" in verdict(difference, "a", "b", "kid", equivalence=passed, **options)
+    assert "equivalent within the margin" in verdict(difference, "a", "b", "kid", equivalence=passed, **options)
     assert "equivalent" not in verdict(difference, "a", "b", "kid", equivalence=failed, **options)
     assert "equivalent" not in verdict(difference, "a", "b", "kid", **options)
     small = verdict(interval(0.05, 0.15), "a", "b", "kid", equivalence=passed, **options)
-    assert small.startswith("b is better than a in kid, yet equivalent within ±0.2")
+    assert small.startswith("b is better than a in kid, yet equivalent within the margin (")
+    assert ", margin ±0.2, " in small

@@ -1,10 +1,12 @@
 """The curve of code sizes at toy scale: trained, judged, recorded, resumed and reported."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from medfe.analysis.reconstruction import bilinear_round_trip
 from medfe.data.folder import EvaluationPhotographs
@@ -63,6 +65,21 @@ def test_codes_are_trained_judged_recorded_and_reported(place):
     report = paths["toy.md"].read_text(encoding="utf-8")
     assert "| auto-encoder | 4 |" in report
     assert "6 crops of 3 photographs" in report
+
+
+def test_other_photographs_under_the_same_name_are_judged_anew(place, tmp_path):
+    def distance(photographs, out):
+        way = {"bilinear": (3, bilinear_round_trip)}
+        judgement = Judgement(photographs="scenes/test", image_size=64, crops=6)
+        table = judgement.tables(way, replace(place, data=photographs, out=out))["reconstruction"]
+        return table["fd_efficientnet_lite2"].item()
+
+    other = tmp_path / "other"
+    for path in (place.data / "scenes/test").iterdir():
+        (other / "scenes/test").mkdir(parents=True, exist_ok=True)
+        ImageOps.posterize(Image.open(path).convert("RGB"), 2).save(other / "scenes/test" / path.name)
+    own = distance(place.data, tmp_path / "shared")
+    assert distance(other, tmp_path / "shared") == distance(other, tmp_path / "fresh") != own
 
 
 def test_figures_are_those_of_the_crops(data, place):

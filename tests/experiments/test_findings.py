@@ -97,7 +97,25 @@ def test_a_contrast_of_one_pair_separates_nothing_yet(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW, contrast("none", "low_resolution", **one)])
     (page,) = write_findings(tmp_path)
     (line,) = [line for line in page.read_text().splitlines() if line.startswith("| No intermediate term")]
-    assert line.split("|")[3:-1] == [" – ", " – ", " – ", " not yet "]
+    assert line.split("|")[3:-1] == [" – ", " – ", " – ", " – ", " not yet "]
+
+
+def test_beside_a_contrast_stands_how_much_stronger_the_first_term_pulls_over_the_same_seeds(tmp_path):
+    row = contrast("autoencoder", "low_resolution", seeds="0 1", role="primary", claim="supported")
+    write(tmp_path, "main_contrasts", [row, contrast("none", "low_resolution", seeds="0 1")])
+    runs = [("autoencoder", 32, 0.015), ("low_resolution", 4, 0.04), ("none", 4, 0.0)]
+    write(tmp_path, "main_runs", [
+        {"run": f"{arm}_seed{seed}", "weight": weight} for arm, weight, _ in runs for seed in SIX
+    ])  # fmt: skip
+    write(tmp_path, "main_channel_summary", [
+        {"run": f"{arm}_seed{seed}", "arm": arm, "seed": seed, "gradient_norm_both": 9 if seed > 1 else norm}
+        for arm, _, norm in runs for seed in SIX for _ in range(2)
+    ])  # fmt: skip
+    table = separations_table(tmp_path).splitlines()
+    strengths = {line.split("|")[2].strip(): line.split("|")[3].strip() for line in table[:1:-1]}
+    assert strengths["`autoencoder` − `low_resolution`"] == "×3"  # 32 · 0.015 / (4 · 0.04)
+    assert strengths["`none` − `low_resolution`"] == "×0"
+    assert strengths["`random_encoder` − `low_resolution`"] == "–"
 
 
 def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
@@ -169,6 +187,14 @@ def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
     assert finding(tmp_path, "in hole cells").verdict == "not shown"
 
 
+def test_a_rank_that_is_3_on_average_alone_supports_nothing(tmp_path):
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=np.tile(np.repeat([2, 4], 6), 2)))
+    found = finding(tmp_path, "Three of the channels")
+    assert (found.verdict, found.effect) == ("contradicted", "rank 2 to 4; of MEDFE+CAE's term 2 to 4")
+    assert found.n == "6 seeds (0 1 2 3 4 5)"
+
+
 def test_channel_claims_wait_for_the_contrast_and_take_its_seeds(tmp_path):
     write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=3))
     write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"difference": np.nan}])
@@ -213,19 +239,19 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "**supported** | KID (efficientnet_lite2) ×10³, center masks: −1.000 (−2.000 to −0.500); claimed: " in text
     assert (
-        "| `block_dct_128` − `block_dct_3` | +1.000 (+0.500 to +2.000) | +4.000 | 3 seeds (0 1 2) | second is better |"
-        in text
+        "| `block_dct_128` − `block_dct_3` | – | +1.000 (+0.500 to +2.000) | +4.000 | 3 seeds (0 1 2) "
+        "| second is better |" in text
     )
     assert (
-        "| `block_dct_3` − `low_resolution` | −1.000 (−2.000 to −0.500) | – | 3 seeds (0 1 2) "
+        "| `block_dct_3` − `low_resolution` | – | −1.000 (−2.000 to −0.500) | – | 3 seeds (0 1 2) "
         "| no difference shown after correction |" in text
     )
     assert (
-        "| `random_encoder` − `autoencoder` | −1.000 (−2.000 to −0.500) | – | 6 seeds (0 1 2 3 4 5) | not tested |"
+        "| `random_encoder` − `autoencoder` | – | −1.000 (−2.000 to −0.500) | – | 6 seeds (0 1 2 3 4 5) | not tested |"
         in text
     )
-    assert "| `low_resolution_matched` − `low_resolution` | −1.000 | – | 1 seed (0) | not tested |" in text
-    assert "| `none` − `low_resolution` | – | – | – | not yet |" in text
+    assert "| `low_resolution_matched` − `low_resolution` | – | −1.000 | – | 1 seed (0) | not tested |" in text
+    assert "| `none` − `low_resolution` | – | – | – | – | not yet |" in text
     assert "[main](main.md): `medfe reproduce main --data $MEDFE_DATA --out runs`" in text
 
 
