@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from medfe.data.files import find_images
-from medfe.data.images import load_image
+from medfe.data.images import formats, load_image
 from medfe.data.samples import portraits, scenes
 from medfe.errors import MedfeError
 
@@ -20,7 +20,6 @@ MIN_SIDE = 16
 MAX_FOLDER = 60
 """Pictures of a folder that are offered."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")  # none that runs a program, as EPS does
 _THUMBNAIL = 112
 _SHOWN_SCENES = ("chelsea", "coffee")
 
@@ -53,7 +52,7 @@ def read_upload(path: Path, title: str) -> Image.Image:
         MedfeError: not a picture of a supported format, more than `medfe.data.images.MAX_PIXELS`, or too small.
     """
     try:
-        with Image.open(path, formats=_FORMATS):
+        with Image.open(path, formats=formats()):
             pass
     except Image.DecompressionBombError:
         pass  # load_image says how large it is

@@ -162,7 +162,8 @@ class RtvConfig(Settings):
     smoothness: float = Field(0.015, gt=0)
     """Weight of the smoothness term (lambda of `tsmooth`, which halves it)."""
     sigma: float = Field(3.0, gt=0)
-    """Size of the texture to remove at 256 pixels; scaled by image_size / 256, halved in each iteration."""
+    """Size of the texture to remove at 256 pixels; scaled by the photograph's shorter side / 256, before the crop, and
+    halved in each iteration."""
     sharpness: float = Field(0.001, gt=0)
     """Floor of the gradient magnitude: smaller keeps sharper edges."""
     iterations: int = Field(3, ge=1)
@@ -184,7 +185,7 @@ class TargetConfig(Settings):
     """`autoencoder`, `random_encoder`: folder with texture.safetensors and structure.safetensors."""
     rtv: RtvConfig = RtvConfig()
     """Parameters of the smoothing."""
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
     """Seed of what an arm draws at random: the encoders of `random_encoder`, the isometry of `block_dct`."""
 
     @model_validator(mode="after")
@@ -278,7 +279,7 @@ class RunConfig(Settings):
 
     preset: PresetName = "paper"
     """Preset that the run started from."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of initial weights, data order, masks and crops."""
     generator: GeneratorConfig = GeneratorConfig()
     """Networks."""
@@ -310,6 +311,13 @@ class RunConfig(Settings):
         count, channels = self.target.coefficients, self.generator.feature_channels
         if count is not None and count > channels:
             raise ValueError(f"target.coefficients: found {count}, expected at most the {channels} feature channels")
+        return self
+
+    @model_validator(mode="after")
+    def _shift_fits(self) -> RunConfig:
+        shift, side = self.losses.shift, self.generator.image_size * self.losses.upsample
+        if shift >= side:  # the border that comes in is mirrored
+            raise ValueError(f"losses.shift: found {shift}, expected less than the {side} pixels of the enlarged image")
         return self
 
     @classmethod
@@ -366,7 +374,7 @@ class AutoencoderRunConfig(Settings):
 
     autoencoder: AutoencoderConfig
     """Network."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Seed of initial weights, data order and crops."""
     data: DataConfig = DataConfig(crop="random", resize=286 / 256)
     """Photographs: random crops and flips, no masks."""

@@ -49,33 +49,55 @@ def export_weights(
         The card.
 
     Raises:
-        MedfeError: if a run is not finished, or something is missing.
+        MedfeError: if a run is not finished, two are of one arm or of different sizes, or something is missing.
     """
-    for run in runs:
-        config, step = (
-            load_config(run, RunConfig),
-            int(load_weights(run / GENERATOR_FILE, "generator").metadata["step"]),
-        )
-        if step < config.max_steps:
-            raise MedfeError(f"{run}: found {step} of {config.max_steps} steps, expected a finished run")
+    configs = _check_runs(runs)
     groups = "" if errors is None else error_section(errors, runs)
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
         sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in KINDS]
-    config = load_config(runs[0], RunConfig)
-    names = [load_config(run, RunConfig).target.arm for run in runs]
-    save_png(sample_grid([Inpainter.from_pretrained(out / f"{name}.safetensors") for name in names]), out / GRID_FILE)
+    config, names = configs[0], ", ".join(config.target.arm for config in configs)
+    save_png(sample_grid([Inpainter.from_pretrained(_weight_file(out, config)) for config in configs]), out / GRID_FILE)
     card = out / CARD_FILE
     card.write_text(_CARD.format(
-        preset=config.preset, size=config.generator.image_size, data=data, names=", ".join(names),
+        preset=config.preset, size=config.generator.image_size, data=data, names=names,
+        targets="" if autoencoders is None else ", and the auto-encoders of the targets",
+        images=" or ".join(dict.fromkeys(f"{one.max_steps * one.batch_size:,}" for one in configs)),
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
     return card
 
 
+def _check_runs(runs: Sequence[Path]) -> list[RunConfig]:
+    """Return the runs' settings, before anything is written.
+
+    Raises:
+        MedfeError: as `export_weights`.
+    """
+    if not runs:
+        raise MedfeError("export: found no run, expected one run folder for each arm")
+    configs = [load_config(run, RunConfig) for run in runs]
+    for run, config in zip(runs, configs, strict=True):
+        step = load_weights(run / GENERATOR_FILE, "generator").metadata.get("step", 0)
+        if step < config.max_steps:
+            raise MedfeError(f"{run}: found {step} of {config.max_steps} steps, expected a finished run")
+    arms = [one.target.arm for one in configs]
+    if len(set(arms)) < len(arms):
+        raise MedfeError(f"export: found runs of the arms {', '.join(arms)}, expected one run for each arm")
+    sizes = [one.generator.image_size for one in configs]
+    if len(set(sizes)) > 1:
+        raise MedfeError(f"export: found runs of {' and '.join(map(str, sizes))} pixels, expected one size")
+    return configs
+
+
+def _weight_file(out: Path, config: RunConfig) -> Path:
+    """Return where an arm's weights go; `module:Class` loses its colon, which names of Windows cannot have."""
+    return out / f"{config.target.arm.replace(':', '.')}.safetensors"
+
+
 def _export_generator(run: Path, out: Path, val: Path) -> str:
     config, file = load_config(run, RunConfig), load_weights(run / GENERATOR_FILE, "generator")
-    path = out / f"{config.target.arm}.safetensors"
+    path = _weight_file(out, config)
     save_weights(path, file.tensors, file.metadata, dtype=torch.float16)
     rows = [json.loads(line) for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
     terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
@@ -183,15 +205,15 @@ def sample_grid(inpainters: Sequence[Inpainter]) -> NDArray[np.uint8]:
 
 _CARD = """# Weights: {preset}
 
-Trained with this repository on a CPU, to show the method and to compare the arms side by side.
+Trained with this repository, to show the method and to compare the arms side by side.
 
-- **What**: MEDFE generators for {size}×{size} portraits, arms {names}, and the auto-encoders of the targets.
+- **What**: MEDFE generators for {size}×{size} pixels, arms {names}{targets}.
 - **Data**: {data}
-- **Intended use**: teaching, testing the code, looking at the arms' differences on aligned portraits. Research only.
-- **Not intended**: restoring or altering pictures of people for any decision about them; pictures that are not aligned
-  portraits, for which results are poor; a verdict on the arms, which one training each cannot give.
-- **Limits**: small networks, few images, one seed. Errors differ between groups of people. Holes
-  larger than half the face are guessed, not recovered: the filling is no evidence of what was there.
+- **Intended use**: research and teaching: testing the code, looking at the arms' differences on pictures like the data.
+- **Not intended**: restoring or altering pictures of people for any decision about them; pictures unlike the data, for
+  which results are poor; a verdict on the arms, which one training each cannot give.
+- **Limits**: one training an arm; {images} images each. Errors differ between groups of people. Holes larger than half
+  a face are guessed, not recovered: the filling is no evidence of what was there.
 - **Licence**: see LICENSE in the folder above; not the licence of the code.
 
 ![Ground truth, masked input, then {names}]({grid})

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig, parse
-from medfe.data.images import composite, load_image, resize, to_rgb, to_tensor, to_uint8, upright
+from medfe.data.images import as_rgb, composite, load_image, resize, to_tensor, to_uint8
 from medfe.data.masks import Mask, check_mask, load_mask, mask_of_image, mask_to_tensor
 from medfe.devices import choose_device
 from medfe.errors import MedfeError
@@ -259,7 +259,7 @@ def as_picture(image: ImageLike) -> NDArray[np.uint8]:
     if isinstance(image, str | Path):
         return np.asarray(load_image(image))
     if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(upright(image)))
+        return np.asarray(as_rgb(image, "image"))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MedfeError(f"image: found an array {image.dtype} {image.shape}, expected uint8 H×W×3")
     return image

@@ -1,5 +1,6 @@
 """Fill the holes of picture files: what `medfe inpaint` does."""
 
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ def inpaint_files(
         raise MedfeError(f"{source}: no such picture or folder")
     paths = find_images(source) if source.is_dir() else [source]
     targets = choose_targets(source, paths, out)
-    if Path(mask).exists() and Path(mask).resolve() == out.resolve():
+    if mask not in RULES and Path(mask).exists() and Path(mask).resolve() == out.resolve():
         raise MedfeError(f"{out}: is the {'folder of masks' if out.is_dir() else 'mask'} itself, expected another name")
     mask_for = mask_rule(mask, hole, seed)
     inpainter = Inpainter.from_pretrained(model, device)
@@ -104,7 +105,7 @@ def mask_rule(mask: str, hole: HoleColor, seed: int) -> MaskFor:
         MedfeError: neither a rule, a file nor a folder.
     """
     if mask in RULES:
-        return lambda path, size: generated_mask(mask, size, seed + zlib.crc32(path.name.encode()))
+        return lambda path, size: generated_mask(mask, size, (seed + zlib.crc32(os.fsencode(path.name))) % 2**64)
     given = Path(mask)
     if given.is_dir():
         files: dict[str, list[Path]] = {}

@@ -179,6 +179,15 @@ def test_rates_that_no_training_can_use_are_refused(name, value):
         RunConfig.create("tiny", optimizer={name: value})
 
 
+def test_numbers_that_end_a_training_later_are_refused_at_once():
+    for changes in ({"seed": 2**63}, {"target": {"seed": 2**63}}, {"losses": {"shift": 128}}):
+        with pytest.raises(
+            MedfeError, match=f"{'shift: found 128, expected less than the 128' if 'losses' in changes else 'seed'}"
+        ):
+            RunConfig.create("tiny", **changes)
+    assert RunConfig.create("tiny", losses={"shift": 127}).losses.upsample == 2
+
+
 def test_settings_cannot_be_assigned():
     with pytest.raises(ValueError, match="frozen"):
         TargetConfig().weight = 1.0

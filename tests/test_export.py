@@ -1,12 +1,22 @@
-"""Weights to ship: what the card says of errors by age and sex."""
+"""Weights to ship: files, picture and card."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import skimage.data
+import torch
+from PIL import Image
+from safetensors import safe_open
 
+from medfe.config import RunConfig
 from medfe.errors import MedfeError
-from medfe.export import error_section
+from medfe.export import error_section, export_weights
+from medfe.inference import Inpainter
+from medfe.models.generator import build_generator
+from medfe.training.checkpoint import save_config
+from medfe.training.run import generator_metadata
+from medfe.weightfiles import GENERATOR_FILE, save_weights
 
 RUNS = [Path("runs/one"), Path("runs/two")]
 
@@ -31,6 +41,62 @@ def table(tmp_path):
     path = tmp_path / "means.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
     return path
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Four held-out photographs."""
+    folder = tmp_path / "val"
+    folder.mkdir()
+    for number in range(4):
+        picture = Image.fromarray(skimage.data.astronaut()[100 * number : 100 * number + 80, 100:180])
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+def finished_run(folder, arm="none", preset="tiny", step=2, **metadata):
+    """Write a run folder that says it has made two steps."""
+    config = RunConfig.create(preset, arm, max_steps=2)
+    save_config(folder, config)
+    tensors = {f"generator.{name}": value for name, value in build_generator(config.generator).state_dict().items()}
+    save_weights(folder / GENERATOR_FILE, tensors, generator_metadata(config, step, "0123456789ab") | metadata)
+    (folder / "metrics.jsonl").write_text('{"step": 2, "images": 8, "l1_image": 0.25, "total": 1.5}\n')
+    return folder
+
+
+def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path, photographs):
+    run = finished_run(tmp_path / "run")
+    card = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)
+    assert sorted(path.name for path in card.parent.iterdir()) == ["card.md", "none.safetensors", "samples.png"]
+    file = card.parent / "none.safetensors"
+    with safe_open(file, framework="pt") as stored:
+        assert {stored.get_tensor(name).dtype for name in stored.keys()} == {torch.float16}  # noqa: SIM118
+    assert Inpainter.from_pretrained(file).arm == "none"
+    text = card.read_text(encoding="utf-8")
+    for words in (
+        "four pieces of a photograph", "arms none.\n", "8 images each", "2 steps of 4, 8 images, seed 0",
+        "commit 0123456789ab", "l1_image 0.25, total 1.5.", "Held-out photographs (4), centre hole, means: l1 0.",
+    ):  # fmt: skip
+        assert words in text
+    with Image.open(card.parent / "samples.png") as picture:
+        assert picture.size == (3 * 64, 4 * 64)  # truth, hole and one model; two portraits, two holes each
+
+
+def test_what_cannot_be_shipped_together_is_refused_before_anything_is_written(tmp_path, photographs):
+    good = finished_run(tmp_path / "good")
+    other = finished_run(tmp_path / "other", arm="low_resolution")
+    larger = RunConfig.create("tiny", "low_resolution", max_steps=2, generator={"image_size": 128})
+    for runs, words in (
+        ([], "found no run, expected one run folder for each arm"),
+        ([good, finished_run(tmp_path / "twin")], "found runs of the arms none, none"),
+        ([finished_run(tmp_path / "half", step=1)], "found 1 of 2 steps, expected a finished run"),
+    ):
+        with pytest.raises(MedfeError, match=words):
+            export_weights(runs, None, tmp_path / "shipped", data="", val=photographs)
+    save_config(other, larger)
+    with pytest.raises(MedfeError, match="found runs of 64 and 128 pixels, expected one size"):
+        export_weights([good, other], None, tmp_path / "shipped", data="", val=photographs)
+    assert not (tmp_path / "shipped").exists()
 
 
 def test_the_card_tells_errors_of_every_group_and_run(table):

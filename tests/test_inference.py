@@ -174,6 +174,18 @@ def test_a_picture_that_was_opened_is_the_picture_of_its_file(tmp_path, mode):
         np.testing.assert_array_equal(as_picture(opened), as_picture(path))
 
 
+def test_a_damaged_picture_that_was_opened_is_refused_in_one_line(inpainter, tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(picture(80, 50)).save(path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    for damaged in (Image.open(path), Image.fromarray(np.full((80, 50), np.nan, np.float32))):
+        with pytest.raises(MedfeError, match="image: cannot be read as an image") as error:
+            inpainter(damaged, mask(80, 50, 5))
+        assert "\n" not in str(error.value)
+    with pytest.raises(MedfeError, match="mask: cannot be read as an image"):
+        inpainter(picture(80, 50), Image.open(path))
+
+
 def test_an_opened_file_is_read_like_its_path_turned_and_transparent(tmp_path):
     """A camera's picture that lies on its side, and a drawn mask whose untouched part is white but transparent."""
     turned = Image.Exif()

@@ -1,5 +1,7 @@
 """Filling picture files: the rules for masks, where results go, and that nothing is half-written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,13 @@ def test_a_picture_is_filled_by_a_rule(model, pictures, tmp_path):
     hole = generated_mask("center", (90, 50), 0)
     np.testing.assert_array_equal(pixels(out)[~hole], pixels(pictures / "b.jpg")[~hole])
     assert written(out.parent) == ["filled.png"]
+
+
+def test_a_rule_is_a_rule_whatever_folders_there_are_and_whatever_the_seed(model, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert inpaint_files(pictures, "center", Path("center"), model=model) == 3
+    assert inpaint_files(pictures, "irregular", tmp_path / "out", model=model, seed=-(10**12)) == 3
 
 
 def test_a_folder_is_filled_with_its_subfolders_and_names(model, pictures, tmp_path):

@@ -103,7 +103,7 @@ class Train:
     out: Path | None = None
     """Run folder. If it holds a run with the same settings, that run goes on."""
     resume: Path | None = None
-    """Run folder to go on with, with the settings saved there; the other settings are not looked at."""
+    """Run folder to go on with, with the settings saved there and no others."""
     preset: str = "paper"
     """paper, faces128, faces64 or tiny."""
     arm: str = "low_resolution"
@@ -118,7 +118,7 @@ class Train:
     set: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE [NAME=VALUE …]")] = ()
     """Any other setting of RunConfig, such as target.weight=8 or generator.head=tanh."""
     dry_run: bool = False
-    """Check everything, print settings and sizes, and stop."""
+    """Check settings, photographs and weights, print what would be done, and stop; devices are not looked at."""
     launch: Annotated[Launch, arg(name="")] = field(default_factory=Launch)
 
     def run(self) -> None:
@@ -128,6 +128,10 @@ class Train:
         if self.resume is not None:
             from medfe.training.checkpoint import load_config
 
+            given = {"--data": self.data, "--out": self.out, "--max-steps": self.max_steps, "--set": self.set}
+            if ignored := [name for name, value in given.items() if value not in (None, ())]:
+                found = " and ".join(ignored)
+                raise MedfeError(f"--resume goes on with the settings saved in {self.resume}: found {found} beside it")
             out, config = self.resume, load_config(self.resume, RunConfig)
         else:
             if self.data is None or self.out is None:

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 def find_images(root: str | Path) -> list[Path]:
     """Return the image files below a folder, by extension, sorted by their path; hidden ones are left out.
 
+    Links to folders are followed, but no folder is read twice, so that a link upwards ends and copies nothing.
+
     Raises:
         MedfeError: no such folder, or no image in it.
     """
@@ -32,8 +34,18 @@ def find_images(root: str | Path) -> list[Path]:
     if not root.is_dir():
         raise MedfeError(f"{root}: {'is a file' if root.exists() else 'no such folder'}, expected a folder of images")
     paths: list[Path] = []
+    seen: set[str] = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]  # thumbnails, caches
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        # Hidden ones are thumbnails and caches. Links come last: where a folder is met twice, its own name counts.
+        subfolders[:] = sorted(
+            (name for name in subfolders if not name.startswith(".")),
+            key=lambda name: (Path(folder, name).is_symlink(), name),
+        )
         paths += [
             Path(folder, name) for name in names if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
         ]
@@ -52,13 +64,34 @@ def shuffled(paths: Sequence[Path], root: Path | None = None) -> list[Path]:
         root: folder that the names count from, with / between parts; default: their deepest common folder.
     """
     base = root or Path(os.path.commonpath([path.parent for path in paths]) if paths else ".")
-    return sorted(paths, key=lambda path: hashlib.sha256(path.relative_to(base).as_posix().encode()).digest())
+    return sorted(paths, key=lambda path: hashlib.sha256(_name(path, base)).digest())
 
 
 def listing_digest(paths: Sequence[Path], root: Path) -> str:
     """Return a digest of files' names below `root` and of their sizes, 16 hexadecimal digits; nothing is read."""
-    sizes = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in paths]
-    return hashlib.sha256("\n".join(sizes).encode()).hexdigest()[:16]
+    sizes = [_name(path, root) + f" {path.stat().st_size}".encode() for path in paths]
+    return hashlib.sha256(b"\n".join(sizes)).hexdigest()[:16]
+
+
+def contents_digest(paths: Sequence[Path], root: Path) -> str:
+    """Return a digest of files' names below `root` and of their contents, 12 hexadecimal digits.
+
+    Raises:
+        MedfeError: a file cannot be read.
+    """
+    content = hashlib.sha256()
+    for path in paths:
+        try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise MedfeError(f"{path}: cannot be read ({error.strerror or error})") from None
+        content.update(_name(path, root) + f" {digest}\n".encode())
+    return content.hexdigest()[:12]
+
+
+def _name(path: Path, root: Path) -> bytes:
+    """Return a file's name below a folder, / between parts, as the file system has it: old archives are not UTF-8."""
+    return path.relative_to(root).as_posix().encode(errors="surrogateescape")
 
 
 def split(paths: Sequence[Path], part: Split, root: Path | None = None) -> list[Path]:

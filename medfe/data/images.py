@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,7 @@ MAX_PIXELS = 40_000_000
 # filter whose agreement with the signal Parmar et al. (2022) recommend before FID.
 _FILTER = Image.Resampling.BICUBIC
 _WHITE = (255, 255, 255)
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000")
 
 
 def load_image(
@@ -94,9 +96,16 @@ def _name(source: str | Path | BinaryIO) -> str:
     return str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "the image"))
 
 
+@cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that are read, as Pillow names them: none that runs another program, as EPS does."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def _open(source: str | Path | BinaryIO, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(source)
+        image = Image.open(source, formats=formats())
     except Image.DecompressionBombError:
         raise MedfeError(
             f"{_name(source)}: far too large, expected at most {max_pixels / 1e6:.3g} megapixels"
@@ -116,6 +125,21 @@ def upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # damaged EXIF beside intact pixels
         return image
+
+
+def as_rgb(image: Image.Image, name: str, background: tuple[int, int, int] = _WHITE) -> Image.Image:
+    """Return an image that is open already, of any mode, as `load_image` returns its file.
+
+    Args:
+        image: PIL image; one of a file may not have been read yet.
+        name: what errors call it.
+        background: behind transparent pixels.
+
+    Raises:
+        MedfeError: damaged, or with pixels that are not finite.
+    """
+    with _one_line_errors(name):
+        return to_rgb(upright(image), background)
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int] = _WHITE) -> Image.Image:

@@ -5,7 +5,6 @@ Outside of tensors a mask is a boolean array H×W, True in the hole; as a tensor
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -17,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from medfe.config import MaskKind
-from medfe.data.files import find_images
-from medfe.data.images import load_image, to_rgb, upright
+from medfe.data.files import contents_digest, find_images
+from medfe.data.images import as_rgb, load_image
 from medfe.data.strokes import Boxes, Polylines, boxes, brush, polylines
 from medfe.errors import MedfeError
 
@@ -145,8 +144,12 @@ def load_mask(path: str | Path, size: tuple[int, int] | None = None, hole: HoleC
 
 
 def mask_of_image(image: Image.Image, hole: HoleColor = "white") -> Mask:
-    """Return the mask that an image shows, read as `load_mask` reads its file."""
-    return _hole(to_rgb(upright(image), _known(hole)), hole)
+    """Return the mask that an image shows, read as `load_mask` reads its file.
+
+    Raises:
+        MedfeError: damaged.
+    """
+    return _hole(as_rgb(image, "mask", _known(hole)), hole)
 
 
 def _known(hole: HoleColor) -> tuple[int, int, int]:
@@ -195,19 +198,12 @@ class MaskFolder:
         return len(self.paths)
 
     def digest(self) -> str:
-        """Return a digest of the files' names and contents, 12 hexadecimal digits; where the folder lies is left out.
+        """Return a digest of the files' names and contents; where the folder lies is left out.
 
         Raises:
             MedfeError: a file cannot be read.
         """
-        content = hashlib.sha256()
-        for path in self.paths:
-            try:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError as error:
-                raise MedfeError(f"{path}: cannot be read ({error.strerror or error})") from None
-            content.update(f"{path.relative_to(self.root).as_posix()} {digest}\n".encode())
-        return content.hexdigest()[:12]
+        return contents_digest(self.paths, self.root)
 
     def _area_bin(self, path: Path) -> str | None:
         try:

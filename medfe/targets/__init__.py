@@ -4,6 +4,7 @@ To add an arm, subclass `Target` anywhere and name it `module:Class`.
 """
 
 import importlib
+import inspect
 
 from medfe.config import GeneratorConfig, TargetConfig
 from medfe.errors import MedfeError
@@ -52,6 +53,9 @@ def target_class(arm: str) -> type[Target]:
         raise MedfeError(f"target {arm!r}: {error}; expected module:Class with the module importable") from None
     if not (isinstance(found, type) and issubclass(found, Target)):
         raise MedfeError(f"target {arm!r}: not a class derived from medfe.targets.Target")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise MedfeError(f"target {arm!r}: lacks {missing}, expected a class that defines it")
     return found
 
 

@@ -1,5 +1,6 @@
 """The run folder: settings, resumable state, and weights ready for inference."""
 
+import errno
 import functools
 import json
 import os
@@ -76,14 +77,25 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write everything needed to resume, atomically: a kill leaves the state before or the state after."""
+    """Write everything needed to resume, atomically: a kill leaves the state before or the state after.
+
+    Raises:
+        OSError: the disk is full or not writable; the state before is kept.
+    """
     path = folder / STATE_FILE
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_suffix(".part")  # always the same, so that kills leave no heap of them
+    try:
+        with temporary.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except RuntimeError as error:  # torch's writer does not say what the file system said
+        if "PytorchStreamWriter" not in str(error) and "inline_container" not in str(error):
+            raise
+        raise OSError(errno.EIO, "cannot be written, is the disk full?", str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def build_fabric(
             accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
             precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
         )  # fmt: skip
-    except (RuntimeError, ValueError, MisconfigurationException) as error:
+    except (RuntimeError, ValueError, TypeError, ImportError, MisconfigurationException) as error:
         asked = f"accelerator {accelerator}, devices {devices}, strategy {strategy}, precision {precision}"
         raise MedfeError(f"{asked}: {error}") from None
     fabric.launch()

@@ -171,8 +171,12 @@ class Run:
 
     def inference_state(self) -> dict[str, Tensor]:
         """Return generator and trained parts of the target, averaged, with buffers; frozen networks stay out."""
-        own = {name: tensor for name, tensor in self.raw_pair.state_dict().items() if name.startswith("generator.")}
-        return own | self.ema.state()
+        state = self.raw_pair.state_dict()
+        kept = {name for name in state if name.startswith("generator.")}
+        for prefix, module in self.target.named_modules(prefix="target"):
+            if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+                kept |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=False)}
+        return {name: tensor for name, tensor in state.items() if name in kept} | self.ema.state()
 
     def restore(self, state: Mapping[str, Any], source: Path) -> None:
         """Take over a state that was saved in `source`.

@@ -1,4 +1,5 @@
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from medfe.config import DataConfig
-from medfe.data.files import PARTS, find_images, list_photographs, readable, shuffled, split
+from medfe.data.files import (
+    PARTS,
+    contents_digest,
+    find_images,
+    list_photographs,
+    listing_digest,
+    readable,
+    shuffled,
+    split,
+)
 from medfe.errors import MedfeError
 
 NAMES = st.sets(st.text("abcxyz019", min_size=1, max_size=6), min_size=3, max_size=90)
@@ -34,6 +44,31 @@ def test_images_are_found_at_any_depth_by_extension_in_sorted_order(tmp_path):
     touch(tmp_path, ".thumbnails/b.png", "a/.cache/z.png")
     assert names(find_images(tmp_path), tmp_path) == ["a/deep/c.webp", "a/z.png", "a.tiff", "b.JPG"]
     assert find_images(str(tmp_path)) == find_images(tmp_path)
+
+
+def test_links_to_folders_are_followed_and_no_folder_is_read_twice(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    touch(root, "a.png", "x/b.png")
+    touch(elsewhere, "c.png")
+    try:
+        for link, folder in {"self": ".", "x/up": "..", "again": "x", "linked": elsewhere}.items():
+            (root / link).symlink_to(folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert names(find_images(root), root) == ["a.png", "linked/c.png", "x/b.png"]
+
+
+def test_names_that_are_not_utf_8_are_names_like_others(tmp_path):
+    try:
+        touch(tmp_path, *(os.fsdecode(name) for name in (b"caf\xe9.png", b"b.png", b"c.png", b"d.png")))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    paths = find_images(tmp_path)
+    assert len(paths) == 4
+    assert sorted(path for part in PARTS for path in split(paths, part, tmp_path)) == paths
+    (tmp_path / "b.png").write_bytes(b"longer")
+    assert len({listing_digest(some, tmp_path) for some in (paths, paths[1:], paths[:-1])}) == 3
+    assert contents_digest(paths, tmp_path) != contents_digest(paths[::-1], tmp_path)
 
 
 def test_missing_and_empty_folders_are_errors(tmp_path):

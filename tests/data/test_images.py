@@ -197,6 +197,15 @@ def test_what_is_no_image_is_named(tmp_path):
     assert_one_line(error, "absent.png", "no such file")
 
 
+def test_a_format_whose_reading_runs_another_program_is_not_read(tmp_path):
+    path = tmp_path / "picture.jpg"
+    Image.new("RGB", (8, 8)).save(path, format="EPS")
+    assert Image.open(path).format == "EPS"
+    for read in (load_image, check_header):
+        with pytest.raises(MedfeError, match=r"picture\.jpg: not an image of a known format"):
+            read(path)
+
+
 def test_a_large_jpeg_may_be_decoded_at_a_reduced_size(tmp_path):
     ramp = np.linspace(0, 255, 1600).astype(np.uint8)
     path = tmp_path / "ramp.jpg"

@@ -47,6 +47,22 @@ def test_a_failure_while_saving_keeps_the_old_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_state(tmp_path, {"step": 2})
     assert load_state(tmp_path)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
+
+
+def test_a_disk_that_fills_while_the_state_is_written_is_an_error_of_the_file(tmp_path):
+    resource = pytest.importorskip("resource")  # of POSIX
+    save_state(tmp_path, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot be written, is the disk full\?") as error:
+            save_state(tmp_path, {"step": 2, "pair": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(tmp_path / "state.ckpt")
+    assert load_state(tmp_path)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):

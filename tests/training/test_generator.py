@@ -39,13 +39,15 @@ class Trained(Target):
     def __init__(self, config, generator):
         super().__init__(config, generator)
         self.scale = torch.nn.Parameter(torch.ones(()))
+        self.normalize = torch.nn.BatchNorm2d(1)
+        self.frozen = torch.nn.BatchNorm2d(1).requires_grad_(False)
 
     def goals(self, image, structure_image):
         grey = torch.nn.functional.avg_pool2d(image.mean(dim=1, keepdim=True), 8)
         return Features(grey, grey)
 
     def read(self, feature):
-        return self.scale * feature[:, :1]
+        return self.scale * self.normalize(feature[:, :1])
 """
 
 
@@ -84,11 +86,17 @@ def test_every_arm_trains_and_its_weights_fill_pictures(train, autoencoders, pic
 
 
 @pytest.mark.usefixtures("plug_in")
-def test_a_class_of_ones_own_trains_with_its_parameters(train, tmp_path):
+def test_a_class_of_ones_own_trains_with_its_parameters_and_keeps_what_they_go_with(train, tmp_path):
     assert train(tmp_path, arm="own_targets:Trained", steps=3)[0] == 0
     assert metrics(tmp_path)[0]["intermediate"] > 0
     assert state_of(tmp_path)["pair"]["target.scale"] != 1
-    assert load_weights(tmp_path / "generator.safetensors").tensors["target.scale"] != 1
+    tensors = load_weights(tmp_path / "generator.safetensors").tensors
+    assert tensors["target.scale"] != 1
+    assert tensors["target.normalize.num_batches_tracked"] == 6  # of both features
+    torch.testing.assert_close(
+        tensors["target.normalize.running_mean"], state_of(tmp_path)["pair"]["target.normalize.running_mean"]
+    )
+    assert not [name for name in tensors if name.startswith("target.frozen")]
 
 
 @pytest.mark.usefixtures("plug_in")

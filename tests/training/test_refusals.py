@@ -85,6 +85,9 @@ def test_the_state_of_another_network_is_refused(train, tmp_path):
     (("--data", "nowhere"), {}, "nowhere"),
     (("--accelerator", "cuda"), {}, "accelerator cuda, devices 1"),
     (("--accelerator", "abacus"), {}, "accelerator abacus"),
+    (("--devices", "-1"), {}, "devices -1"),
+    (("--strategy", "deepspeed"), {}, "strategy deepspeed"),
+    ((), {"arm": "medfe.targets:Target"}, "lacks goals, expected a class that defines it"),
 ])  # fmt: skip
 def test_mistakes_are_named_in_one_line_and_nothing_is_written(train, tmp_path, options, changes, complaint):
     if options == ("--accelerator", "cuda") and torch.cuda.is_available():
