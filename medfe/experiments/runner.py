@@ -6,9 +6,9 @@ import time
 import traceback
 from collections.abc import Container
 
+from medfe.claims import claim
 from medfe.errors import MedfeError
 from medfe.evaluation.embeddings import build_embedder
-from medfe.experiments.claims import claim
 from medfe.experiments.entry import Entry, Workplace
 from medfe.experiments.journal import Failures, Journal, clock
 from medfe.experiments.records import EXCLUDED, read_record, write_record

@@ -9,8 +9,8 @@ import logging
 import sys
 from pathlib import Path
 
+from medfe.claims import claim
 from medfe.errors import MedfeError
-from medfe.experiments.claims import claim
 from medfe.experiments.entry import Workplace
 from medfe.experiments.registry import find_experiment
 from medfe.experiments.runner import execute

@@ -45,7 +45,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         The number of steps done so far, `config.max_steps` when the run is complete.
 
     Raises:
-        MedfeError: if the folder holds another run, or photographs are missing.
+        MedfeError: if the folder holds another run, or another process trains there, or photographs are missing.
         NonFiniteLossError: if the loss is not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)

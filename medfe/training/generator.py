@@ -40,7 +40,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
         The number of steps done so far, `config.max_steps` when the run is complete.
 
     Raises:
-        MedfeError: if the folder holds another run, or data or weights are missing.
+        MedfeError: if the folder holds another run, or another process trains there, or data or weights are missing.
         NonFiniteLossError: if a loss is not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)  # now: making structure images counts

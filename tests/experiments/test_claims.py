@@ -1,5 +1,6 @@
 """Several processes on one experiment: each run is claimed by one, and a process that dies gives its claims back."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -9,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from medfe.claims import claim
 from medfe.experiments import runner
-from medfe.experiments.claims import claim
 from medfe.experiments.records import read_record
 from medfe.experiments.registry import EXPERIMENTS
 from medfe.experiments.runner import pending_entries, run_experiment
@@ -46,7 +47,7 @@ def is_recorded(place, entry):
 def holder(out, folder):
     """Start a process that has a claim as long as it lives; return when it has it."""
     code = (
-        "import sys, time; from pathlib import Path; from medfe.experiments.claims import claim\n"
+        "import sys, time; from pathlib import Path; from medfe.claims import claim\n"
         "with claim(Path(sys.argv[1]), sys.argv[2]) as owner:\n"
         "    print(owner, flush=True); time.sleep(300)"
     )
@@ -74,6 +75,16 @@ def test_a_claim_keeps_other_processes_out_and_ends_with_its_process(tmp_path):
     finally:
         end(process)
     with claim(tmp_path, "a/b") as owner:
+        assert owner is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
+def test_without_locks_everyone_has_the_claim(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("medfe.claims.fcntl.lockf", no_locks)
+    with claim(tmp_path, "run") as owner:
         assert owner is None
 
 

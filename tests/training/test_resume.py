@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from medfe import cli
+
 from .conftest import metrics, same_run
 
 STEPS, SAVE_EVERY = 62, 7
@@ -39,7 +41,8 @@ def files(out):
 
 def test_an_undisturbed_run_writes_exactly_these_files(reference):
     grids = {f"samples/step_{step:07d}.png" for step in (*range(SAVE_EVERY, STEPS, SAVE_EVERY), STEPS)}
-    assert files(reference) == {"config.json", "events", "generator.safetensors", "metrics.jsonl", "state.ckpt", *grids}
+    rest = {"config.json", "events", "generator.safetensors", "metrics.jsonl", "state.ckpt", ".claims/run.lock"}
+    assert files(reference) == rest | grids
     assert [row["step"] for row in metrics(reference)] == list(range(1, STEPS + 1))
     assert [row["images"] for row in metrics(reference)] == list(range(1, STEPS + 1))
 
@@ -59,6 +62,22 @@ def test_stopped_it_ends_cleanly_and_the_next_fifty_steps_are_identical(
         assert f'"step": {done},' in file.metadata()["medfe"]
     assert start(arguments(tmp_path, workers[1]), tmp_path).end() == 0
     same_run(tmp_path, reference)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of the system")
+def test_a_second_process_on_the_same_folder_is_refused_and_disturbs_nothing(
+    reference, start, arguments, tmp_path, capsys
+):
+    run = start(arguments(tmp_path), tmp_path)
+    run.wait_for(4)
+    run.send(signal.SIGSTOP)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments(tmp_path))
+    assert stopped.value.code == 2
+    assert f"{tmp_path}: process {run.process.pid} trains here" in capsys.readouterr().err
+    run.send(signal.SIGCONT)
+    assert run.end() == 0
+    same_run(reference, tmp_path)
 
 
 def test_killed_at_any_moments_it_ends_with_the_same_result(reference, start, arguments, tmp_path):

@@ -1,8 +1,9 @@
-"""Claims: one process alone works on an entry, and a dead process claims nothing."""
+"""Claims: one process alone works in a folder, and a dead process claims nothing."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def claim(out: Path, folder: str) -> Iterator[int | None]:
 
     The claim is a lock of the operating system on a file, which ends with the process however that dies, and which
     data loaders (forked children) do not inherit. A process must not claim a folder twice: the end of the one claim
-    would end the other. Where the system has no such locks (Windows), two processes are on their own.
+    would end the other. Where there are no such locks (Windows, some network drives), two processes are on their own.
 
     Yields:
         None if the claim is ours, else the number of the process that has it (0 if unknown).
@@ -31,11 +32,12 @@ def claim(out: Path, folder: str) -> Iterator[int | None]:
         if fcntl is not None:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                text = file.read().strip()
-                yield int(text) if text.isdigit() else 0
-                return
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EAGAIN):
+                    file.seek(0)
+                    text = file.read().strip()
+                    yield int(text) if text.isdigit() else 0
+                    return
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
