@@ -57,7 +57,7 @@ def test_both_are_trained_and_their_files_are_targets(train, tmp_path):
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     expected = {"texture.safetensors", "structure.safetensors"}
     for kind in ("texture", "structure"):
-        own = ("config.json", "metrics.jsonl", "state.ckpt", "samples/step_0000002.png")
+        own = ("config.json", "metrics.jsonl", "state.ckpt", "samples/step_0000002.png", ".claims/run.lock")
         expected |= {f"{kind}/{name}" for name in own}
         network = load_autoencoder(tmp_path / f"{kind}.safetensors", kind)
         assert not network.training
