@@ -192,7 +192,8 @@ def test_code_in_a_released_checkpoint_is_never_executed(medfe, tmp_path, files_
 
 @pytest.mark.parametrize("arguments", [
     ["train"], ["train", "--data", "x"], ["train", "--resume", "nowhere"],
-    ["train", "--resume", "x", "--max-steps", "9"], ["rtv", "nowhere", "out"],
+    ["train", "--resume", "x", "--max-steps", "9"], ["train", "--resume", "x", "--split", "val"],
+    ["rtv", "nowhere", "out"],
     ["train", "--max-steps", "many"], ["unheard-of"], ["benchmark", "forward", "--preset", "huge"], [],
     ["benchmark", "table"], ["benchmark", "table", "nowhere.json"], ["benchmark", "rtv", "--compile"],
     ["benchmark", "forward", "--checkpointing"], ["benchmark", "forward", "a.json"],

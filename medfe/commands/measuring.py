@@ -61,7 +61,7 @@ class Evaluate:
     frechet_permutations: int = 0
     """Random labellings of the test of a Fréchet contrast, a second each; 0 leaves it untested."""
     batch_size: int = 32
-    """Images computed, and stored, at once."""
+    """Images computed, and stored, at once; on a CPU, fewer than 16 have one thread of each process."""
     save_images: bool = False
     """Write every method's images as PNG."""
     show_data_images: bool = False

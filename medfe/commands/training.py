@@ -128,9 +128,10 @@ class Train:
         if self.resume is not None:
             from medfe.training.checkpoint import load_config
 
-            given = {"--data": self.data, "--out": self.out, "--max-steps": self.max_steps, "--set": self.set}
-            if ignored := [name for name, value in given.items() if value not in (None, ())]:
-                found = " and ".join(ignored)
+            fresh = vars(Train(resume=self.resume, dry_run=self.dry_run, launch=self.launch))
+            if ignored := [name for name, value in vars(self).items() if value != fresh[name]]:
+                found = " and ".join("--split or --layout" if name == "part" else f"--{name}" for name in ignored)
+                found = found.replace("_", "-")
                 raise MedfeError(f"--resume goes on with the settings saved in {self.resume}: found {found} beside it")
             out, config = self.resume, load_config(self.resume, RunConfig)
         else:

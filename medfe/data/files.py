@@ -35,20 +35,21 @@ def find_images(root: str | Path) -> list[Path]:
         raise MedfeError(f"{root}: {'is a file' if root.exists() else 'no such folder'}, expected a folder of images")
     paths: list[Path] = []
     seen: set[str] = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        # Hidden ones are thumbnails and caches. Links come last: where a folder is met twice, its own name counts.
-        subfolders[:] = sorted(
-            (name for name in subfolders if not name.startswith(".")),
-            key=lambda name: (Path(folder, name).is_symlink(), name),
-        )
-        paths += [
-            Path(folder, name) for name in names if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
-        ]
+    starts = [root]
+    for start in starts:  # links last: what lies in the folder itself has its own name, and no second one
+        for folder, subfolders, names in os.walk(start):
+            real = os.path.realpath(folder)
+            if real in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))  # thumbnails, caches
+            starts += [Path(folder, name) for name in subfolders if Path(folder, name).is_symlink()]
+            paths += [
+                Path(folder, name)
+                for name in names
+                if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+            ]
     if not paths:
         raise MedfeError(f"{root}: no image in it, expected files ending in {', '.join(sorted(EXTENSIONS))}")
     return sorted(paths)

@@ -29,7 +29,9 @@ MAX_PIXELS = 40_000_000
 # filter whose agreement with the signal Parmar et al. (2022) recommend before FID.
 _FILTER = Image.Resampling.BICUBIC
 _WHITE = (255, 255, 255)
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000")
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000", "TGA", "ICO", "PCX", "SGI",
+)  # fmt: skip
 
 
 def load_image(
@@ -86,7 +88,7 @@ def _one_line_errors(source: str | Path | BinaryIO) -> Iterator[None]:
     except IsADirectoryError:
         raise MedfeError(f"{name}: is a folder, expected an image") from None
     except UnidentifiedImageError:
-        raise MedfeError(f"{name}: not an image of a known format") from None
+        raise MedfeError(f"{name}: not an image of a known format, expected one of: {', '.join(formats())}") from None
     except Exception as error:  # the decoders of damaged files raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MedfeError(f"{name}: cannot be read as an image ({reason})") from None

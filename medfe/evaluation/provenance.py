@@ -53,9 +53,10 @@ def command(settings: EvaluationSettings) -> str:
 
 def _quoted(word: str) -> str:
     """Return a word as a shell takes it; what stands for the data folder is left to be expanded."""
-    if not word.startswith("$MEDFE_DATA"):
-        return shlex.quote(word)
-    return word if shlex.quote(word[1:]) == word[1:] else f'"{word}"'
+    bare = word.replace("$MEDFE_DATA", "")
+    if bare == word or shlex.quote(bare) == bare:
+        return word if bare != word else shlex.quote(word)
+    return f'"{word}"'
 
 
 def source(text: str) -> str:

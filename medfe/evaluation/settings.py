@@ -49,7 +49,7 @@ class EvaluationSettings(Settings):
     resize_masks: bool = False
     """Resize mask files of another size instead of refusing them."""
     batch_size: int = Field(32, ge=1)
-    """Images that are computed, and stored, at once."""
+    """Images that are computed, and stored, at once. On a CPU, fewer than 16 have one thread of each process."""
     frechet: bool = True
     """Compute Fréchet distances."""
     allow_small: bool = False

@@ -204,6 +204,7 @@ def verdict(
     )
     equivalent = equivalence is not None and equivalence.equivalent
     within, alpha = "equivalent within the margin", 1 - difference.level
+    yet = f", yet {within}" if equivalent else ""
     if difference.holds(0.0):
         words = (
             f"{first} and {second} are {within} in {metric}"
@@ -211,14 +212,12 @@ def verdict(
             else f"no difference in {metric} shown between {first} and {second}"
         )
     elif adjusted_p is not None and adjusted_p >= alpha:
-        words = f"no difference in {metric} shown between {first} and {second} after Holm's correction"
+        words = f"no difference in {metric} shown between {first} and {second} after Holm's correction{yet}"
     elif p is not None and p >= alpha:
-        words = (
-            f"no difference in {metric} shown between {first} and {second}: the test does not agree with the interval"
-        )
+        words = f"no difference in {metric} shown between {first} and {second}, for the test does not agree{yet}"
     else:
         winner, loser = (first, second) if (difference.high < 0) == lower_is_better else (second, first)
-        words = f"{winner} is better than {loser} in {metric}" + (f", yet {within}" if equivalent else "")
+        words = f"{winner} is better than {loser} in {metric}{yet}"
     return f"{words} ({numbers})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -80,7 +81,8 @@ class TestSet:
         paths = self.images.paths
         self.image_size = image_size
         self.photographs: NDArray[np.int64] = np.arange(len(self.images)) % len(paths)
-        self.names = [paths[i].relative_to(data).as_posix() for i in self.photographs]
+        names = [os.fsencode(path.relative_to(data).as_posix()).decode(errors="backslashreplace") for path in paths]
+        self.names = [names[i] for i in self.photographs]
         self.digest = listing_digest(paths, data)
         self._packed = np.empty((0, 0), dtype=np.uint8)
         self.masks_per_image = 0

@@ -14,6 +14,7 @@ from medfe.errors import MedfeError
 from medfe.losses import l1
 from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.training.checkpoint import check_same_run, commits, load_state, save_config, save_state
+from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
 from medfe.training.loop import (
     StopRequest,
@@ -51,7 +52,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     stop = StopRequest(max_minutes)
     folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
     check_same_run(folder, config, weights)
-    state = load_state(folder)
+    seen, state = state_stamp(folder), load_state(folder)
     started_by = commits(state)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
@@ -73,49 +74,50 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         except (KeyError, RuntimeError, ValueError) as error:
             raise MedfeError(f"{folder}: the saved state does not fit ({str(error).splitlines()[0]})") from None
 
-    if fabric.is_global_zero:
-        save_config(folder, config)
-    log = RunLog(folder, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
-    step = saved = first_step
-
-    def save() -> None:
+    with exclusive(folder, seen, fabric):
         if fabric.is_global_zero:
-            save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by))
-            save_state(folder, {
-                "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-                "precision": fabric.strategy.precision.state_dict(), "commits": started_by,
-            })  # fmt: skip
-        fabric.barrier()
+            save_config(folder, config)
+        log = RunLog(folder, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None
+        step = saved = first_step
 
-    with stop:
-        for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
-            seed_step(config.seed, step)
-            factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
-            set_learning_rate(optimizer, config.optimizer.learning_rate * factor)
-            real = batch["image"]
-            decoded = model(real)
-            loss = l1(decoded, real)
-            values = check_finite({"l1": loss}, step, fabric)
-            optimizer.zero_grad()
-            fabric.backward(config.l1 * loss)
-            optimizer.step()
+        def save() -> None:
+            if fabric.is_global_zero:
+                save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by))
+                save_state(folder, {
+                    "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
+                    "precision": fabric.strategy.precision.state_dict(), "commits": started_by,
+                })  # fmt: skip
+            fabric.barrier()
 
-            stopping = bool(fabric.broadcast(bool(stop))) if fabric.world_size > 1 else bool(stop)
-            last = step == config.max_steps or stopping
-            if log and (step % config.log_every == 0 or last):
-                log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
-            if step % config.save_every == 0 or last:
-                if log:  # before the state, which says that all of the run up to here is on disk
-                    log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
-                save()
-                saved = step
-            if last:
-                break
-    if saved < step:
-        save()
-    if log:
-        log.close()
-    return step
+        with stop:
+            for step, batch in enumerate(stop.batches(loader), start=first_step + 1):
+                seed_step(config.seed, step)
+                factor = schedule_factor(config.optimizer.schedule, step - 1, config.max_steps)
+                set_learning_rate(optimizer, config.optimizer.learning_rate * factor)
+                real = batch["image"]
+                decoded = model(real)
+                loss = l1(decoded, real)
+                values = check_finite({"l1": loss}, step, fabric)
+                optimizer.zero_grad()
+                fabric.backward(config.l1 * loss)
+                optimizer.step()
+
+                stopping = bool(fabric.broadcast(bool(stop))) if fabric.world_size > 1 else bool(stop)
+                last = step == config.max_steps or stopping
+                if log and (step % config.log_every == 0 or last):
+                    log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
+                if step % config.save_every == 0 or last:
+                    if log:  # before the state, which says that all of the run up to here is on disk
+                        log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
+                    save()
+                    saved = step
+                if last:
+                    break
+        if saved < step:
+            save()
+        if log:
+            log.close()
+        return step
 
 
 def over_devices(network: Autoencoder, fabric: Fabric) -> Autoencoder:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from medfe.backbones import VGG16_URL, build_backbone
 from medfe.config import LossConfig, RunConfig
@@ -18,6 +19,7 @@ from medfe.targets import build_target, target_class
 from medfe.targets.rtv_cache import RtvCache
 from medfe.targets.rtv_folder import available_cores
 from medfe.training.checkpoint import check_same_run, load_state, save_config
+from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
 from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
 from medfe.training.run import Advance, Run
@@ -47,7 +49,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
 
     # What can be wrong is found before anything is written.
     check_same_run(out, config, out / GENERATOR_FILE)
-    state = load_state(out)
+    seen, state = state_stamp(out), load_state(out)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
@@ -57,7 +59,20 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
 
     if not make_structure_images(samples, fabric, stop):
         return first_step
+    with exclusive(out, seen, fabric):
+        return _advance(run, samples, loader, out, first_step, stop)
 
+
+def _advance(
+    run: Run,
+    samples: TrainingSamples,
+    loader: DataLoader[dict[str, Tensor]],
+    out: Path,
+    first_step: int,
+    stop: StopRequest,
+) -> int:
+    """Train from the step after `first_step` on, and log and save; return the last step that was done."""
+    config, fabric = run.config, run.fabric
     if fabric.is_global_zero:
         save_config(out, config)
     log = RunLog(out, first_step, config.max_steps, config.batch_size) if fabric.is_global_zero else None

@@ -4,7 +4,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -12,9 +11,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from medfe.claims import claim
 from medfe.data.images import save_png, to_uint8
-from medfe.errors import MedfeError
 from medfe.training.checkpoint import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
@@ -24,18 +21,10 @@ SAMPLES_FOLDER = "samples"
 class RunLog:
     """Writes the log of one run; only the first process of a distributed run should have one.
 
-    On resuming at `step`, rows beyond it are dropped, so the log reads as if the run had never stopped. Until it is
-    closed, or the process ends, no other process can log there, and so not train there.
-
-    Raises:
-        MedfeError: another process does.
+    On resuming at `step`, rows beyond it are dropped, so the log reads as if the run had never stopped.
     """
 
     def __init__(self, folder: Path, step: int, last_step: int, batch_size: int) -> None:
-        self._claim = ExitStack()
-        owner = self._claim.enter_context(claim(folder, "run"))
-        if owner is not None:
-            raise MedfeError(f"{folder}: process {owner} trains here, expected a folder of its own or its end")
         self.folder = folder
         self.last_step = last_step
         self.batch_size = batch_size
@@ -89,9 +78,8 @@ class RunLog:
         self.console.print(message, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Flush the events and give the folder back."""
+        """Flush the events."""
         self.events.close()
-        self._claim.close()
 
 
 def _clock(seconds: float) -> str:

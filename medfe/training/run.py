@@ -173,9 +173,12 @@ class Run:
         """Return generator and trained parts of the target, averaged, with buffers; frozen networks stay out."""
         state = self.raw_pair.state_dict()
         kept = {name for name in state if name.startswith("generator.")}
-        for prefix, module in self.target.named_modules(prefix="target"):
-            if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
-                kept |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=False)}
+        parts = [("target", self.target, False), *(
+            (f"target.{name}", module, True) for name, module in self.target.named_children()
+        )]  # fmt: skip
+        for prefix, module, recurse in parts:
+            if any(parameter.requires_grad for parameter in module.parameters(recurse)):
+                kept |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=recurse)}
         return {name: tensor for name, tensor in state.items() if name in kept} | self.ema.state()
 
     def restore(self, state: Mapping[str, Any], source: Path) -> None:

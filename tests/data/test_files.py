@@ -51,7 +51,8 @@ def test_links_to_folders_are_followed_and_no_folder_is_read_twice(tmp_path):
     touch(root, "a.png", "x/b.png")
     touch(elsewhere, "c.png")
     try:
-        for link, folder in {"self": ".", "x/up": "..", "again": "x", "linked": elsewhere}.items():
+        for link, folder in {"self": ".", "x/up": "..", "again": "x", "linked": elsewhere, "a/link": "../x"}.items():
+            (root / link).parent.mkdir(exist_ok=True)
             (root / link).symlink_to(folder, target_is_directory=True)
     except OSError:
         pytest.skip("links cannot be made here")

@@ -112,7 +112,7 @@ def test_a_primary_endpoint_needs_its_test_too(make, compare):
 
     row = answer(5)  # of five pairs no labelling is rarer than 2 in 32
     assert (row["role"], row["high"] < 0, row["p"] > 0.05) == ("primary", True, True)
-    assert row["verdict"].startswith("no difference in L1, hole shown between one and two: the test does not agree")
+    assert row["verdict"].startswith("no difference in L1, hole shown between one and two, for the test does not agree")
     assert answer(20)["verdict"].startswith("one is better than two in L1, hole (")
 
 

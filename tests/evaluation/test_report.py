@@ -33,10 +33,11 @@ def test_the_command_that_is_printed_can_be_given_to_a_shell(tmp_path, monkeypat
     folder = tmp_path / "all data" / "my faces"
     folder.mkdir(parents=True)
     settings = EvaluationSettings(
-        methods=("telea", "mean_fill"), data=folder, out=tmp_path / "out put", masks="center", level=0.9
+        methods=("telea", f"own={folder}"), data=folder, out=tmp_path / "out put", masks="center", level=0.9
     )
     printed = command(settings)
     assert '--data "$MEDFE_DATA/my faces"' in printed
+    assert '"own=$MEDFE_DATA/my faces"' in printed  # a shell expands it
     words = shlex.split(printed, comments=True)
     assert words[words.index("--data") + 1] == "$MEDFE_DATA/my faces"
     assert words[words.index("--out") + 1].endswith("out put")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -166,6 +167,7 @@ def test_a_metric_that_some_seeds_lack_is_counted_by_those_that_have_it():
     assert table.loc["lpips", ["seeds", "n", "mean"]].tolist() == ["1 2", 2, pytest.approx(0.4)]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the program `false`")
 def test_a_child_that_ends_without_a_word_is_not_given_the_words_of_the_one_before(workplace, monkeypatch):
     place = workplace(small_experiment())
     log = place.out / "logs" / "small_low_resolution_seed0.log"

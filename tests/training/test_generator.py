@@ -39,7 +39,7 @@ class Trained(Target):
     def __init__(self, config, generator):
         super().__init__(config, generator)
         self.scale = torch.nn.Parameter(torch.ones(()))
-        self.normalize = torch.nn.BatchNorm2d(1)
+        self.normalize = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1, affine=False))
         self.frozen = torch.nn.BatchNorm2d(1).requires_grad_(False)
 
     def goals(self, image, structure_image):
@@ -92,9 +92,9 @@ def test_a_class_of_ones_own_trains_with_its_parameters_and_keeps_what_they_go_w
     assert state_of(tmp_path)["pair"]["target.scale"] != 1
     tensors = load_weights(tmp_path / "generator.safetensors").tensors
     assert tensors["target.scale"] != 1
-    assert tensors["target.normalize.num_batches_tracked"] == 6  # of both features
+    assert tensors["target.normalize.1.num_batches_tracked"] == 6  # of both features
     torch.testing.assert_close(
-        tensors["target.normalize.running_mean"], state_of(tmp_path)["pair"]["target.normalize.running_mean"]
+        tensors["target.normalize.1.running_mean"], state_of(tmp_path)["pair"]["target.normalize.1.running_mean"]
     )
     assert not [name for name in tensors if name.startswith("target.frozen")]
 

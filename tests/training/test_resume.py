@@ -1,5 +1,7 @@
 """Trainings that are stopped, killed and started again end as if nothing had happened. Real processes, float32."""
 
+import json
+import shutil
 import signal
 import sys
 import time
@@ -69,15 +71,30 @@ def test_a_second_process_on_the_same_folder_is_refused_and_disturbs_nothing(
     reference, start, arguments, tmp_path, capsys
 ):
     run = start(arguments(tmp_path), tmp_path)
-    run.wait_for(4)
+    run.wait_for(1)
     run.send(signal.SIGSTOP)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(arguments(tmp_path))
-    assert stopped.value.code == 2
-    assert f"{tmp_path}: process {run.process.pid} trains here" in capsys.readouterr().err
+    for seed in ("0", "3"):  # with nothing saved yet, the folder would take other settings
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*arguments(tmp_path), "--seed", seed])
+        assert stopped.value.code == 2
+        assert "trains here" in capsys.readouterr().err or (tmp_path / "state.ckpt").exists()
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 0
     run.send(signal.SIGCONT)
     assert run.end() == 0
     same_run(reference, tmp_path)
+
+
+def test_what_another_process_has_saved_meanwhile_is_not_overwritten(train, reference, tmp_path, monkeypatch):
+    def structure_images(*_):  # takes minutes, in which another process trains
+        for name in ("state.ckpt", "generator.safetensors", "metrics.jsonl"):
+            shutil.copy(reference / name, tmp_path)
+        return True
+
+    monkeypatch.setattr("medfe.training.generator.make_structure_images", structure_images)
+    code, message = train(tmp_path, steps=STEPS)
+    assert (code, message) == (2, f"medfe: error: {tmp_path}: another process has trained here meanwhile; "
+                                  "the same command goes on")  # fmt: skip
+    assert len(metrics(tmp_path)) == STEPS
 
 
 def test_killed_at_any_moments_it_ends_with_the_same_result(reference, start, arguments, tmp_path):
