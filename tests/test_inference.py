@@ -5,13 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import Image
 
 from medfe import Inpainter
 from medfe.config import GeneratorConfig
 from medfe.devices import choose_device
 from medfe.errors import MedfeError
-from medfe.inference import Window, as_mask, as_picture, choose_window, find_weights
+from medfe.inference import Window, as_mask, choose_window, find_weights
 from medfe.models.generator import build_generator
 from medfe.weightfiles import save_weights
 
@@ -157,48 +157,6 @@ def test_masks_and_pictures_of_every_kind_are_the_same(inpainter, tmp_path):
     pictures = [Image.fromarray(image), tmp_path / "image.png", str(tmp_path / "image.png")]
     for given_image in pictures:
         np.testing.assert_array_equal(inpainter(given_image, hole), expected)
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1", "I;16"])
-def test_a_picture_that_was_opened_is_the_picture_of_its_file(tmp_path, mode):
-    path = tmp_path / ("image.tif" if mode in ("CMYK", "I;16") else "image.png")
-    if mode == "I;16":
-        Image.fromarray(picture(9, 7)[..., 0].astype(np.uint16) * 257).save(path)
-    else:
-        source = Image.fromarray(picture(9, 7))
-        if "A" in mode:
-            source.putalpha(Image.fromarray(picture(9, 7)[..., 1]))
-        source.convert(mode).save(path)
-    with Image.open(path) as opened:
-        assert opened.mode == mode
-        np.testing.assert_array_equal(as_picture(opened), as_picture(path))
-
-
-def test_a_damaged_picture_that_was_opened_is_refused_in_one_line(inpainter, tmp_path):
-    path = tmp_path / "image.png"
-    Image.fromarray(picture(80, 50)).save(path)
-    path.write_bytes(path.read_bytes()[:-3000])
-    for damaged in (Image.open(path), Image.fromarray(np.full((80, 50), np.nan, np.float32))):
-        with pytest.raises(MedfeError, match="image: cannot be read as an image") as error:
-            inpainter(damaged, mask(80, 50, 5))
-        assert "\n" not in str(error.value)
-    with pytest.raises(MedfeError, match="mask: cannot be read as an image"):
-        inpainter(picture(80, 50), Image.open(path))
-
-
-def test_an_opened_file_is_read_like_its_path_turned_and_transparent(tmp_path):
-    """A camera's picture that lies on its side, and a drawn mask whose untouched part is white but transparent."""
-    turned = Image.Exif()
-    turned[ExifTags.Base.Orientation] = 6
-    Image.fromarray(picture(9, 7)).save(tmp_path / "image.png", exif=turned)
-    hole = mask(7, 9)
-    strokes = np.where(hole, 255, 0).astype(np.uint8)
-    Image.fromarray(np.dstack([np.full((9, 7, 3), 255, np.uint8), strokes])).save(tmp_path / "mask.png")
-    with Image.open(tmp_path / "image.png") as image, Image.open(tmp_path / "mask.png") as drawn:
-        assert as_picture(image).shape == (9, 7, 3)
-        np.testing.assert_array_equal(as_picture(image), as_picture(tmp_path / "image.png"))
-        np.testing.assert_array_equal(as_mask(drawn, (7, 9)), hole)
-        np.testing.assert_array_equal(as_mask(drawn, (7, 9)), as_mask(tmp_path / "mask.png", (7, 9)))
 
 
 @settings(deadline=None, max_examples=200)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from medfe.evaluation.embeddings import Embedder, Judges
 from medfe.evaluation.methods import Method
 from medfe.evaluation.metrics import image_metrics
 from medfe.evaluation.protocol import ORIGINALS, batches, choose_endpoint, measure
-from medfe.evaluation.run import evaluate
 from medfe.evaluation.store import Store
 
 from .conftest import pooled
@@ -191,20 +189,6 @@ def test_a_judge_that_comes_later_is_filled_in(make_settings, use, monkeypatch):
     assert (second.table["lpips"] == 1).all()
     assert (second.table["lpips_hole"] == 0).all()
     pd.testing.assert_series_equal(first.table["ssim"], second.table["ssim"])
-
-
-def test_names_that_are_not_utf_8_are_evaluated_like_others(make_settings, faces, tmp_path):
-    folder = tmp_path / "old"
-    shutil.copytree(faces, folder)
-    try:
-        next(folder.iterdir()).rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png"))
-    except OSError:
-        pytest.skip("this file system takes no such names")
-    settings = make_settings(data=folder)
-    evaluate(settings)
-    names = pd.read_parquet(settings.out / "images.parquet")["photograph"]
-    assert names.str.contains(r"caf\xe9.png", regex=False).sum() == 2
-    assert names.nunique() == 12
 
 
 def test_rows_hold_the_metrics_of_their_image_and_mask(make_settings):

@@ -3,24 +3,19 @@
 import os
 import shutil
 import signal
-import sys
-import time
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from medfe.errors import MedfeError
 from medfe.experiments import runner
 from medfe.experiments.journal import Journal
 from medfe.experiments.overview import overview
-from medfe.experiments.records import EXCLUDED, read_record, write_record
+from medfe.experiments.records import read_record, write_record
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.stopping import Interrupted
 from medfe.experiments.summary import summarize
-from medfe.experiments.tables import arms_table, long_tables
 from medfe.experiments.trainings import GeneratorRun
-from medfe.experiments.workers import Workers
 from medfe.training.loop import NonFiniteLossError
 
 from .conftest import small_experiment
@@ -146,39 +141,6 @@ def test_a_journal_that_cannot_be_written_ends_nothing(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "begun" in told
     assert "main.log: not written" in told
-
-
-def test_tables_of_an_excluded_run_are_in_no_table(workplace):
-    place = workplace(small_experiment())
-    first, second = place.experiment.entries[1:]
-    table = pd.DataFrame({"rank": [3]})
-    for entry in (first, second):
-        write_record(place.results, place.experiment, entry, {"tables": {"channels": table}})
-    write_record(place.results, place.experiment, second, {"reason": "l1: nan"}, EXCLUDED)
-    assert list(long_tables(place.experiment, place.results)["channels"]["run"]) == [first.name]
-
-
-def test_a_metric_that_some_seeds_lack_is_counted_by_those_that_have_it():
-    identity = {"arm": "none", "masks": "center", "digest": "d", "commit": "c"}
-    rows = [{**identity, "seed": seed, "run": f"none_seed{seed}", "l1": 0.1 * seed} for seed in range(3)]
-    rows[1]["lpips"], rows[2]["lpips"] = 0.3, 0.5
-    table = arms_table(pd.DataFrame(rows)).set_index("metric")
-    assert table.loc["l1", ["seeds", "n"]].tolist() == ["0 1 2", 3]
-    assert table.loc["lpips", ["seeds", "n", "mean"]].tolist() == ["1 2", 2, pytest.approx(0.4)]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs the program `false`")
-def test_a_child_that_ends_without_a_word_is_not_given_the_words_of_the_one_before(workplace, monkeypatch):
-    place = workplace(small_experiment())
-    log = place.out / "logs" / "small_low_resolution_seed0.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("photographs are missing\n")
-    monkeypatch.setattr("sys.executable", "false")
-    with Workers(place) as workers:
-        workers.start(place.experiment["low_resolution_seed0"])
-        while not (ended := workers.ended()):
-            time.sleep(0.05)
-    assert ended[0].failure.startswith("exit code 1: it wrote nothing (log: ")
 
 
 def test_a_record_of_other_settings_is_refused_naming_them(finished):
