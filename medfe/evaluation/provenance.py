@@ -54,9 +54,9 @@ def command(settings: EvaluationSettings) -> str:
 def _quoted(word: str) -> str:
     """Return a word as a shell takes it; what stands for the data folder is left to be expanded."""
     bare = word.replace("$MEDFE_DATA", "")
-    if bare == word or shlex.quote(bare) == bare:
-        return word if bare != word else shlex.quote(word)
-    return f'"{word}"'
+    if bare == word:
+        return shlex.quote(word)
+    return word if shlex.quote(bare) == bare else f'"{word}"'
 
 
 def source(text: str) -> str:
