@@ -28,8 +28,23 @@ Record = dict[str, Any]
 
 
 def record_path(results: Path, experiment: Experiment, entry: Entry) -> Path:
-    """Return the file of an entry's record."""
+    """Return the file that an entry's record is written to."""
     return results / "runs" / experiment.name / f"{entry.name}.json"
+
+
+def find_record(results: Path, experiment: Experiment, entry: Entry) -> Path | None:
+    """Return the file with an entry's record: its own, or that of a run of another experiment that is the same run.
+
+    The same is what has the same name and the same settings, those of its evaluation and of what it starts from too.
+
+    Raises:
+        MedfeError: if a record of this name is damaged.
+    """
+    own = record_path(results, experiment, entry)
+    if own.exists():
+        return own
+    others = sorted(results.glob(f"runs/*/{entry.name}.json"))
+    return next((path for path in others if _load(path)["digest"] == entry.digest(experiment)), None)
 
 
 def read_record(results: Path, experiment: Experiment, entry: Entry) -> Record | None:
@@ -38,20 +53,25 @@ def read_record(results: Path, experiment: Experiment, entry: Entry) -> Record |
     Raises:
         MedfeError: if it is damaged, or was made with other settings, naming them.
     """
-    path = record_path(results, experiment, entry)
-    if not path.exists():
+    path = find_record(results, experiment, entry)
+    if path is None:
         return None
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-        found, digest = record["settings"], record["digest"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MedfeError(f"{path}: damaged ({type(error).__name__}); delete it to run the entry again") from None
-    if digest != entry.digest(experiment):
-        differing = _differences(found, json.loads(json.dumps(entry.settings(experiment))))
+    record = _load(path)
+    if record["digest"] != entry.digest(experiment):
+        differing = _differences(record["settings"], json.loads(json.dumps(entry.settings(experiment))))
         raise MedfeError(
             f"{path}: made with other settings ({', '.join(differing[:4])}); give another --results and --out, or "
             "delete the record to run the entry again"
         )
+    return record
+
+
+def _load(path: Path) -> Record:
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        record["settings"], record["digest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MedfeError(f"{path}: damaged ({type(error).__name__}); delete it to run the entry again") from None
     return record
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from medfe.experiments.entry import Experiment
-from medfe.experiments.records import DONE, Record, read_record, record_path
+from medfe.experiments.records import DONE, Record, find_record, read_record
 
 IDENTITY = ("run", "arm", "seed")
 ORIGIN = ("digest", "commit")
@@ -97,7 +97,9 @@ def long_tables(experiment: Experiment, results: Path) -> dict[str, pd.DataFrame
     """Return the CSV files beside the records, those of one name joined, such as `channels`; none of excluded runs."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for name in done(records_of(experiment, results)):
-        for path in sorted(record_path(results, experiment, experiment[name]).parent.glob(f"{name}.*.csv")):
+        record = find_record(results, experiment, experiment[name])
+        assert record is not None  # it is among the records
+        for path in sorted(record.parent.glob(f"{name}.*.csv")):
             parts.setdefault(path.name.split(".")[-2], []).append(pd.read_csv(path))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from medfe.errors import MedfeError
@@ -62,6 +63,28 @@ def test_no_result_names_a_place_of_this_machine(finished):
         if path.is_file():
             assert str(finished.data) not in path.read_text()
             assert str(finished.out) not in path.read_text()
+
+
+def test_a_run_that_another_experiment_has_told_is_done(finished, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(finished.results, results)
+    beside = replace(finished.experiment, name="beside")
+    place = replace(finished, experiment=beside, out=tmp_path / "out", results=results)
+    assert pending_entries(place) == []
+    run_experiment(place)
+    assert not (results / "runs/beside").exists()
+    record = read_record(results, beside, beside["autoencoder_seed0"])
+    assert record == read_record(results, finished.experiment, finished.experiment["autoencoder_seed0"])
+    summarize(beside, results)
+    assert len(pd.read_csv(results / "beside_metrics.csv")) == 2
+
+
+def test_a_run_of_the_same_name_but_other_settings_is_another(finished, tmp_path):
+    beside = replace(small_experiment(losses={"perceptual": 0, "l1_hole": 5}), name="beside")
+    place = replace(finished, experiment=beside, out=tmp_path / "out")
+    assert names(pending_entries(place)) == ["autoencoders_seed0", "low_resolution_seed0", "autoencoder_seed0"]
+    pair = read_record(finished.results, beside, beside["autoencoders_seed0"])
+    assert pair["status"] == "done"  # which has the same settings; its weights alone are made again
 
 
 def test_what_is_done_is_skipped_even_without_its_weights(finished, tmp_path):
