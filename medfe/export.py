@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def export_weights(
     card.write_text(_CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=names,
         targets="" if autoencoders is None else ", and the auto-encoders of the targets",
-        images=" or ".join(dict.fromkeys(f"{one.max_steps * one.batch_size:,}" for one in configs)),
+        images=" or ".join(dict.fromkeys(f"{_images(run):,}" for run in runs)),
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
     return card
@@ -99,9 +100,6 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
     config, file = load_config(run, RunConfig), load_weights(run / GENERATOR_FILE, "generator")
     path = _weight_file(out, config)
     save_weights(path, file.tensors, file.metadata, dtype=torch.float16)
-    rows = [json.loads(line) for line in (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
-    terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
-    losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
     figures = held_out_metrics(Inpainter.from_pretrained(path), val)
     held_out = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     meta = file.metadata
@@ -110,10 +108,33 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
         f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
         f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
         f"{meta['seed']}, commit {meta['commit'] or 'unknown'}. Moving average of the weights.\n"
-        f"- Loss terms, unweighted, mean of the last {len(rows)} logged steps: {losses}.\n"
+        f"{''.join(_started_from(earlier) for earlier in reversed(meta.get('earlier', [])))}"
+        f"{_last_losses(run / METRICS_FILE)}"
         f"- Held-out photographs ({len(EvaluationPhotographs(val, config.generator.image_size))}), centre hole, means: "
         f"{held_out}.\n"
     )
+
+
+def _started_from(earlier: dict[str, Any]) -> str:
+    return (
+        f"- Started from weights of arm `{earlier['arm']}`: {earlier['step']} steps, {earlier['images']} images, seed "
+        f"{earlier['seed']}, commit {earlier['commit'] or 'unknown'}.\n"
+    )
+
+
+def _last_losses(path: Path) -> str:
+    if not path.is_file():  # of a run whose weights alone were kept
+        return ""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
+    terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
+    losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
+    return f"- Loss terms, unweighted, mean of the last {len(rows)} logged steps: {losses}.\n"
+
+
+def _images(run: Path) -> int:
+    """Return how many images a run's weights have seen, those of trainings that it started from too."""
+    metadata = load_weights(run / GENERATOR_FILE, "generator").metadata
+    return sum(int(one["images"]) for one in (*metadata.get("earlier", []), metadata))
 
 
 def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Path) -> str:

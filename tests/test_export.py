@@ -64,6 +64,16 @@ def finished_run(folder, arm="none", preset="tiny", step=2, **metadata):
     return folder
 
 
+def test_a_card_tells_what_weights_started_from(tmp_path, photographs):
+    first = {"arm": "low_resolution", "preset": "tiny", "seed": 4, "step": 3, "images": 12, "commit": "fedcba987654"}
+    run = finished_run(tmp_path / "run", earlier=[first])
+    (run / "metrics.jsonl").unlink()  # where the weights alone were kept
+    text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
+    assert "20 images each" in text
+    assert "- Started from weights of arm `low_resolution`: 3 steps, 12 images, seed 4, commit fedcba987654.\n" in text
+    assert "Loss terms" not in text
+
+
 def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path, photographs):
     run = finished_run(tmp_path / "run")
     card = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)

@@ -110,6 +110,8 @@ class Train:
     """low_resolution, autoencoder, random_encoder, block_dct, none, or module:Class of your own target."""
     autoencoders: Path | None = None
     """Folder with texture.safetensors and structure.safetensors, for the arms that need them."""
+    initial_weights: str | None = None
+    """Shipped model, run folder or weight file to start from instead of random weights; of the same preset."""
     part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     seed: int = 0
     """Seed of weights, order, masks and crops."""
@@ -144,6 +146,10 @@ class Train:
             })  # fmt: skip
             if self.max_steps is not None:
                 changes["max_steps"] = self.max_steps
+            if self.initial_weights is not None:
+                from medfe.inference import find_weights
+
+                changes["initial_weights"] = find_weights(self.initial_weights)
             config = RunConfig.create(self.preset, self.arm, **changes)
         print(config.model_dump_json(indent=2))
         from medfe.training.generator import describe, train_generator

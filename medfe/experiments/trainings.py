@@ -14,8 +14,10 @@ from medfe.errors import MedfeError
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
-from medfe.experiments.records import TABLES
+from medfe.experiments.records import TABLES, read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
+from medfe.experiments.shipped import take_shipped
+from medfe.inference import WEIGHTS
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 from medfe.training.checkpoint import load_config, write_atomically
@@ -28,7 +30,7 @@ KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 # What changes neither data nor weights, or names files of this machine.
 _OUTSIDE = (
     "workers", "save_every", "log_every", "compile", "data.root", "data.cache", "losses.backbone_weights",
-    "target.autoencoders",
+    "target.autoencoders", "initial_weights",
 )  # fmt: skip
 
 SECONDS_PER_IMAGE = {"faces64": 0.038, "faces128": 0.099, "tiny": 0.012}
@@ -97,11 +99,13 @@ class AutoencoderPair(Entry):
         }  # fmt: skip
 
     def restore(self, place: Workplace) -> None:
-        """Train both as far as they are not."""
-        folder = place.folder(self)
+        """Take those that are shipped if they are these, and train what is not complete."""
+        folder, record = place.folder(self), read_record(place.results, place.experiment, self)
         for kind in KINDS:
-            config = self._placed(kind, place)
-            if not is_trained(folder / kind, folder / f"{kind}.safetensors", config):
+            config, weights = self._placed(kind, place), folder / f"{kind}.safetensors"
+            if is_trained(folder / kind, weights, config):
+                continue
+            if not (record and take_shipped(WEIGHTS / self.preset / weights.name, record, config, weights)):
                 train_to_the_end(train_autoencoder, config, folder, place)
 
     def reconstruction(self, place: Workplace) -> dict[str, Any]:
@@ -131,6 +135,7 @@ class GeneratorRun(Entry):
         matches: Names of two finished runs (reference, own): the weight of the term is the own run's, times the ratio
             of both gradient norms, so that it acts as strongly as the reference's.
         matched_on: Folder below --data on which the gradients are measured.
+        start: Name of the entry whose weights it starts from; default: random ones.
         changes: Settings beside those of the preset and the arm.
     """
 
@@ -141,16 +146,23 @@ class GeneratorRun(Entry):
     pair: str = ""
     matches: tuple[str, str] | None = None
     matched_on: str = "utkface/val"
+    start: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def config(
-        self, root: Path | None = None, autoencoders: Path | None = None, weight: float | None = None
+        self,
+        root: Path | None = None,
+        autoencoders: Path | None = None,
+        weight: float | None = None,
+        initial_weights: Path | None = None,
     ) -> RunConfig:
         """Return the settings of the training; without arguments they name no file."""
         data = {**self.changes.get("data", {}), "root": root}
         target = {**self.changes.get("target", {}), "autoencoders": autoencoders, "seed": self.seed}
         target |= {} if weight is None else {"weight": weight}
-        changes = {**self.changes, "seed": self.seed, "data": data, "target": target}
+        changes = {
+            **self.changes, "seed": self.seed, "data": data, "target": target, "initial_weights": initial_weights,
+        }  # fmt: skip
         return RunConfig.create(self.preset, self.target, **changes)
 
     def settings(self, experiment: Experiment) -> dict[str, Any]:
@@ -202,10 +214,13 @@ class GeneratorRun(Entry):
         return content
 
     def restore(self, place: Workplace) -> None:
-        """Train as far as it is not."""
-        folder = place.folder(self)
+        """Take what is shipped if that is this run, else train it as far as it is not."""
+        folder, record = place.folder(self), read_record(place.results, place.experiment, self)
         config = self._placed(place, self._match(place)["weight"] if self.matches else None)
-        if not is_trained(folder, folder / GENERATOR_FILE, config):
+        weights, shipped = folder / GENERATOR_FILE, WEIGHTS / self.preset / f"{self.target}.safetensors"
+        if is_trained(folder, weights, config):
+            return
+        if not (record and take_shipped(shipped, record, config, weights)):
             train_to_the_end(train_generator, config, folder, place)
 
     def _match(self, place: Workplace) -> dict[str, Any]:
@@ -236,7 +251,8 @@ class GeneratorRun(Entry):
     def _placed(self, place: Workplace, weight: float | None = None) -> RunConfig:
         root = place.photographs(self.photographs).absolute()
         autoencoders = place.folder(self._pair(place)).absolute() if self.pair else None
-        return self.config(root, autoencoders, weight)
+        start = place.folder(place.experiment[self.start]).absolute() / GENERATOR_FILE if self.start else None
+        return self.config(root, autoencoders, weight, start)
 
     def _pair(self, place: Workplace) -> AutoencoderPair:
         entry = place.experiment[self.pair]

@@ -18,8 +18,9 @@ from medfe.models.generator import build_generator
 from medfe.targets import build_target, target_class
 from medfe.targets.rtv_cache import RtvCache
 from medfe.targets.rtv_folder import available_cores
-from medfe.training.checkpoint import check_same_run, load_state, save_config
+from medfe.training.checkpoint import STATE_FILE, check_same_run, load_state, save_config
 from medfe.training.exclusive import exclusive, state_stamp
+from medfe.training.initial import InitialWeights, read_initial_weights
 from medfe.training.logging import RunLog
 from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
 from medfe.training.run import Advance, Run
@@ -53,9 +54,12 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     first_step = state["step"] if state else 0
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
+    initial = None if state else read_initial_weights(config)
     run = Run(config, fabric)
     if state:
         run.restore(state, out)
+    elif initial:
+        run.start_from(initial)
 
     if not make_structure_images(samples, fabric, stop):
         return first_step
@@ -144,6 +148,7 @@ def describe(config: RunConfig, out: Path) -> str:
     """
     check_same_run(out, config, out / GENERATOR_FILE)
     samples = build_samples(config)
+    initial = None if (out / STATE_FILE).exists() else read_initial_weights(config)
     generator, critics = build_generator(config.generator), build_critics(config.generator)
     target = build_target(config.target, config.generator)
     return "\n".join([
@@ -151,7 +156,12 @@ def describe(config: RunConfig, out: Path) -> str:
         f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "
         f"{count_parameters(critics) / 1e6:.1f} M, target {count_parameters(target) / 1e6:.2f} M",
         f"backbone of the losses: {_describe_backbone(config.losses)}",
+        *([f"starts from {initial.source}: {_describe_history(initial)}"] if initial else []),
     ])  # fmt: skip
+
+
+def _describe_history(initial: InitialWeights) -> str:
+    return ", then ".join(f"{one['images']} images in arm {one['arm']}" for one in initial.history)
 
 
 def _describe_backbone(config: LossConfig) -> str:

@@ -1,6 +1,6 @@
 """One training of a generator: its networks, optimizers and moving average, and the step that changes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,6 +17,7 @@ from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
 from medfe.training.checkpoint import commits, save_state
+from medfe.training.initial import InitialWeights
 from medfe.training.loop import check_finite, mean_of_processes, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
     BackboneTerms,
@@ -26,7 +27,7 @@ from medfe.training.objective import (
     generator_adversarial_loss,
     reconstruction_terms,
 )
-from medfe.weightfiles import GENERATOR_FILE, save_weights
+from medfe.weightfiles import GENERATOR_FILE, fill, save_weights
 
 
 class MovingAverage:
@@ -82,6 +83,7 @@ class Run:
     def __init__(self, config: RunConfig, fabric: Fabric) -> None:
         self.config, self.fabric = config, fabric
         self.commits = commits(None)
+        self.earlier: list[dict[str, Any]] = []
         torch.manual_seed(config.seed)  # before the networks, whatever the arm
         generator = build_generator(config.generator)
         self.raw_critics = build_critics(config.generator)
@@ -159,13 +161,16 @@ class Run:
         """Write weights and then the state, once for all processes; a kill between the two is made good by going on."""
         if self.fabric.is_global_zero:
             save_weights(
-                out / GENERATOR_FILE, self.inference_state(), generator_metadata(self.config, step, self.commits)
+                out / GENERATOR_FILE,
+                self.inference_state(),
+                generator_metadata(self.config, step, self.commits, self.earlier),
             )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(), "commits": self.commits,
+                "earlier": self.earlier,
             })  # fmt: skip
         self.fabric.barrier()
 
@@ -181,6 +186,21 @@ class Run:
                 kept |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=recurse)}
         return {name: tensor for name, tensor in state.items() if name in kept} | self.ema.state()
 
+    def start_from(self, initial: InitialWeights) -> None:
+        """Take over the weights of an earlier training; critics and optimizers begin anew.
+
+        Raises:
+            MedfeError: if they are of other networks.
+        """
+        own = self.raw_pair.state_dict()
+        needed = set(self.inference_state())
+        if initial.arm != self.config.target.arm:  # another arm's read-out of the features is no use
+            needed = {name for name in needed if name.startswith("generator.")}
+        tensors = {name: tensor for name, tensor in initial.tensors.items() if name in needed}
+        fill(self.raw_pair, {name: own[name] for name in own.keys() - needed} | tensors, initial.source)
+        self.ema.restore(dict(self.raw_pair.named_parameters()))
+        self.earlier = initial.history
+
     def restore(self, state: Mapping[str, Any], source: Path) -> None:
         """Take over a state that was saved in `source`.
 
@@ -195,7 +215,7 @@ class Run:
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
             if state.get("precision"):  # how far 16-mixed scales the gradients
                 self.fabric.strategy.precision.load_state_dict(state["precision"])
-            self.commits = commits(state)
+            self.commits, self.earlier = commits(state), state.get("earlier", [])
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise MedfeError(f"{source}: the saved state does not fit this run's networks ({reason})") from None
@@ -225,10 +245,13 @@ class _MeanOfProcesses(torch.autograd.Function):
         return mean_of_processes(gradients[0].clone(), ctx.fabric), None
 
 
-def generator_metadata(config: RunConfig, step: int, commits: str) -> dict[str, Any]:
-    """Return what a generator's weight file says about itself."""
+def generator_metadata(
+    config: RunConfig, step: int, commits: str, earlier: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return what a generator's weight file says about itself; images and steps are those of this training alone."""
     return {
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
         "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
+        **({"earlier": list(earlier)} if earlier else {}),
     }  # fmt: skip
