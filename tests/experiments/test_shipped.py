@@ -6,11 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from medfe.config import RunConfig
 from medfe.experiments import trainings
 from medfe.experiments.entry import Experiment
 from medfe.experiments.measurement import Evaluation
 from medfe.experiments.registry import pair, training
+from medfe.experiments.runfolder import is_trained
 from medfe.experiments.runner import run_experiment
+from medfe.experiments.shipped import take_shipped
+from medfe.training.run import generator_metadata
 from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
 
 from .conftest import AUTOENCODER, RUN
@@ -78,17 +82,21 @@ def test_shipped_weights_spare_the_training_that_made_them(halves, trained, monk
         torch.testing.assert_close(taken[name], value.half().float(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("change", ["seed", "step", "commit", "target", "config", "kind"])
-def test_shipped_weights_of_another_training_are_left_alone(halves, trained, monkeypatch, tmp_path, change):
-    run_experiment(halves, only=(FIRST,))
-    monkeypatch.setattr(trainings, "WEIGHTS", tmp_path / "weights")
-    ship(halves, tmp_path / "weights", PAIR, FIRST)
-    path = tmp_path / "weights/tiny/autoencoder.safetensors"
-    tensors, metadata = load_weights(path)
-    save_weights(path, tensors, {**metadata, change: "another"})
-    trained.clear()
-    run_experiment(replace(halves, out=tmp_path / "elsewhere"))
-    assert trained == [FIRST, SECOND]
+@pytest.mark.parametrize("change", [None, "seed", "step", "commit", "target", "config", "kind", "preset"])
+def test_shipped_weights_of_another_training_are_left_alone(tmp_path, change):
+    config = RunConfig.create("tiny", **{**RUN, "seed": 4})
+    metadata = generator_metadata(config, config.max_steps, "0123456789ab")
+    shipped, out = tmp_path / "none.safetensors", tmp_path / "out"
+    save_weights(shipped, {"generator.a": torch.ones(2)}, metadata | ({change: "another"} if change else {}))
+    taken = take_shipped(shipped, {"commit": "0123456789ab"}, config, out / GENERATOR_FILE)
+    assert taken == (change is None)
+    assert out.exists() == taken
+    assert not taken or is_trained(out, out / GENERATOR_FILE, config)
+
+
+def test_where_nothing_is_shipped_nothing_is_taken(tmp_path):
+    config = RunConfig.create("tiny")
+    assert not take_shipped(tmp_path / "none.safetensors", {"commit": ""}, config, tmp_path / "out" / GENERATOR_FILE)
 
 
 def test_without_a_record_nothing_stands_in(halves, trained, monkeypatch, tmp_path):
