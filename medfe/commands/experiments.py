@@ -13,7 +13,7 @@ class Reproduce:
     """Run a registered experiment: train what is missing, evaluate, write tables and a report."""
 
     experiment: Positional[str]
-    """main, ship, loss_weights, weight, scenes, published, autoencoders, or smoke (tiny networks, minutes)."""
+    """main, ship, loss_weights, rate, weight, scenes, published, autoencoders, or smoke (tiny networks, minutes)."""
     data: Path
     """Folder with utkface/train, utkface/val, utkface/test, scenes/train and scenes/test in it."""
     out: Path

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from medfe.config import TargetConfig
 from medfe.errors import MedfeError
 from medfe.experiments.autoencoders import autoencoders_experiment
+from medfe.experiments.building import FACES, FRECHET, KID, pair, training
 from medfe.experiments.comparison import Comparison
 from medfe.experiments.entry import Contrast, Entry, Experiment
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.trainings import AutoencoderPair, GeneratorRun
-
-FACES = Evaluation("utkface/test", channels="utkface/val")
-KID, FRECHET = "kid_efficientnet_lite2", "fd_efficientnet_lite2"
-_SMALLER = {"save_every": 250}
-
-
-def pair(preset: str, seed: int, photographs: str, held_out: str, **changes: Any) -> AutoencoderPair:
-    """Return the pair of auto-encoders of a preset, a data set and a seed."""
-    domain = photographs.partition("/")[0]
-    return AutoencoderPair(
-        name=f"autoencoders_seed{seed}", folder=f"{preset}_{domain}/autoencoders_seed{seed}", arm="autoencoders",
-        seed=seed, preset=preset, photographs=photographs, held_out=held_out, changes=changes,
-    )  # fmt: skip
-
-
-def training(
-    preset: str,
-    target: str,
-    seed: int,
-    *,
-    arm: str = "",
-    photographs: str = "utkface/train",
-    evaluation: Evaluation = FACES,
-    changes: Mapping[str, Any] | None = None,
-    autoencoders_seed: int | None = None,
-    **fields: Any,
-) -> GeneratorRun:
-    """Return a training of an arm, called by `arm` and seed; it needs the seed's auto-encoders where the arm does."""
-    label = arm or target
-    name = f"{label}_seed{seed}"
-    pair_seed = seed if autoencoders_seed is None else autoencoders_seed
-    autoencoders = f"autoencoders_seed{pair_seed}" if target in ("autoencoder", "random_encoder") else ""
-    start = (fields["start"],) if "start" in fields else ()
-    needs = (*((autoencoders,) if autoencoders else ()), *start, *fields.get("matches", ()))
-    return GeneratorRun(
-        name=name, folder=f"{preset}_{photographs.partition('/')[0]}/{name}", arm=label, seed=seed, needs=needs,
-        preset=preset, target=target, photographs=photographs, evaluation=evaluation, pair=autoencoders,
-        changes={**_SMALLER, **(changes or {})}, **fields,
-    )  # fmt: skip
 
 
 def _main() -> Experiment:
@@ -200,6 +160,27 @@ def _loss_weights() -> Experiment:
     )  # fmt: skip
 
 
+def _rate() -> Experiment:
+    """Both arms of `main` at the rate of the shipped weights: three seeds, the auto-encoders of `main`."""
+    entries: list[Entry] = []
+    for seed in range(3):
+        entries.append(pair("faces64", seed, "utkface/train", "utkface/val"))
+        entries += [
+            training("faces64", arm, seed, arm=f"{arm}_rate_x4", changes={"optimizer": _RATES})
+            for arm in ("low_resolution", "autoencoder")
+        ]
+    return Experiment(
+        name="rate",
+        question="Does it look the same where a higher learning rate takes the networks further?",
+        entries=tuple(entries),
+        descriptive=(("autoencoder_rate_x4", "low_resolution_rate_x4"),),
+        notes=(
+            "Four times the learning rates of `main`, all else the same. Three seeds, planned when `main` was known: "
+            "no verdict.",
+        ),
+    )
+
+
 def _scenes() -> Experiment:
     evaluation = Evaluation("scenes/test")
     entries: list[Entry] = []
@@ -277,7 +258,8 @@ def _smoke() -> Experiment:
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
-        _main(), _ship(), _loss_weights(), _weight(), _scenes(), _published(), autoencoders_experiment(), _smoke(),
+        _main(), _ship(), _loss_weights(), _rate(), _weight(), _scenes(), _published(), autoencoders_experiment(),
+        _smoke(),
     )
 }  # fmt: skip
 

@@ -6,9 +6,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from medfe.experiments.building import KID, pair, training
 from medfe.experiments.entry import Contrast, Experiment, Workplace
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.registry import KID, pair, training
 from medfe.experiments.stopping import Stop
 
 HELD_OUT = 6

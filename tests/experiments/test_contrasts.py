@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfe.evaluation.statistics import TrainingsInterval
+from medfe.experiments.building import KID
 from medfe.experiments.contrasts import contrasts, registered_verdict
 from medfe.experiments.entry import Contrast
 from medfe.experiments.records import write_record
-from medfe.experiments.registry import EXPERIMENTS, KID
+from medfe.experiments.registry import EXPERIMENTS
 from medfe.experiments.summary import summarize
 
 MAIN = EXPERIMENTS["main"]

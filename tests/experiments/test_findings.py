@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from medfe.evaluation.names import lower_is_better
+from medfe.experiments.building import FRECHET, KID
 from medfe.experiments.finding_tables import NOT_YET
 from medfe.experiments.findings import findings
 from medfe.experiments.findings_page import SEPARATIONS, claims_table, separations_table, write_findings
-from medfe.experiments.registry import EXPERIMENTS, FRECHET, KID
+from medfe.experiments.registry import EXPERIMENTS
 
 SIX = range(6)
 

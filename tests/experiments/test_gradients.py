@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from medfe.experiments.building import training
 from medfe.experiments.entry import Workplace
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.records import read_record
-from medfe.experiments.registry import training
 from medfe.experiments.runner import run_experiment
 from medfe.inference import Inpainter
 

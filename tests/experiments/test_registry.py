@@ -92,6 +92,14 @@ def test_published_and_paper_differ_in_convention_and_precision_alone():
         assert published == paper.replace(generator=generator, precision="32-true")
 
 
+def test_the_rate_is_all_that_differs_from_the_main_experiment():
+    for entry in generators("rate"):
+        main = MAIN[f"{entry.target}_seed{entry.seed}"].config()
+        optimizer = main.optimizer.replace(learning_rate=8e-4, critic_learning_rate=4e-4)
+        assert entry.config() == main.replace(optimizer=optimizer)
+        assert entry.evaluation == MAIN[f"{entry.target}_seed{entry.seed}"].evaluation
+
+
 def test_weights_are_compared_with_the_main_experiments_own_without_training_it_again():
     runs = {(entry.target, entry.config().target.weight): entry for entry in generators("weight")}
     assert set(runs) == {(arm, weight) for arm in ("low_resolution", "autoencoder") for weight in (8.0, 32.0)} | {

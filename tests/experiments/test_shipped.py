@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from medfe.config import RunConfig
 from medfe.experiments import trainings
+from medfe.experiments.building import pair, training
 from medfe.experiments.entry import Experiment
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.registry import pair, training
 from medfe.experiments.runfolder import is_trained
 from medfe.experiments.runner import run_experiment
 from medfe.experiments.shipped import take_shipped
