@@ -363,12 +363,18 @@ _SMALL_LOSSES = {
     "backbone": "efficientnet_lite0", "upsample": 2, "shift": 3,
 }  # fmt: skip
 _SMALL_PRESETS: dict[str, dict[str, Any]] = {
-    "faces128": {"batch_size": 16, "max_steps": 3750},
-    "faces64": {"batch_size": 16, "max_steps": 1250},
-    "tiny": {"batch_size": 4, "max_steps": 100, "save_every": 50, "log_every": 10},
-}
+    # Few steps want a higher rate than the published one, which the experiments on faces64 keep; see plan.md of the results.
+    "faces128": {
+        "batch_size": 8, "max_steps": 7500, "optimizer": {"learning_rate": 8e-4, "critic_learning_rate": 4e-4},
+    },
+    "faces64": {"batch_size": 16, "max_steps": 1250, "optimizer": {"critic_learning_rate": 1e-4}},
+    "tiny": {
+        "batch_size": 4, "max_steps": 100, "save_every": 50, "log_every": 10,
+        "optimizer": {"critic_learning_rate": 1e-4},
+    },
+}  # fmt: skip
 for _values in _SMALL_PRESETS.values():
-    _values |= {"losses": _SMALL_LOSSES, "optimizer": {"critic_learning_rate": 1e-4}}
+    _values["losses"] = _SMALL_LOSSES
 
 
 class AutoencoderRunConfig(Settings):
