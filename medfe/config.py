@@ -363,7 +363,7 @@ _SMALL_LOSSES = {
     "backbone": "efficientnet_lite0", "upsample": 2, "shift": 3,
 }  # fmt: skip
 _SMALL_PRESETS: dict[str, dict[str, Any]] = {
-    # Few steps want a higher rate than the published one, which the experiments on faces64 keep; see plan.md of the results.
+    # Few steps want a higher rate than the published one, which the experiments on faces64 keep: see plan.md.
     "faces128": {
         "batch_size": 8, "max_steps": 7500, "optimizer": {"learning_rate": 8e-4, "critic_learning_rate": 4e-4},
     },
