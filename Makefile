@@ -17,7 +17,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest $(BESIDE)
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow --timeout 3600 $(BESIDE) -n 4 # more of them wait
+	$(BIN)/python -m pytest -m slow --timeout 3600 $(BESIDE)
 
 # Runs every notebook and keeps what it printed: the committed outputs are made this way.
 notebooks: .venv/.dev
