@@ -292,7 +292,7 @@ class RunConfig(Settings):
     data: DataConfig = DataConfig()
     """Photographs and masks."""
     initial_weights: Path | None = None
-    """Weight file of a generator of the same size to start from, instead of random weights."""
+    """Weight file of a generator with the same settings to start from, instead of random weights."""
     batch_size: int = Field(1, ge=1)
     """Images a step, over all devices together."""
     max_steps: int = Field(813_850, ge=1)

@@ -111,7 +111,8 @@ class Train:
     autoencoders: Path | None = None
     """Folder with texture.safetensors and structure.safetensors, for the arms that need them."""
     initial_weights: str | None = None
-    """Shipped model, run folder or weight file to start from instead of random weights; of the same preset."""
+    """Shipped model, run folder or weight file to start from instead of random weights; its generator must have the
+    same settings (size, head, convention). Critics and optimizers start anew."""
     part: Annotated[Part, arg(name="")] = field(default_factory=Part)
     seed: int = 0
     """Seed of weights, order, masks and crops."""
@@ -194,6 +195,7 @@ class Export:
 # What a preset's other settings depend on: set afterwards, an arm would keep the weight and the head of another.
 _OPTIONS = {
     "preset": "--preset", "arm": "--arm", "target.arm": "--arm", "kind": "--kind", "autoencoder.kind": "--kind",
+    "initial_weights": "--initial-weights",
 }  # fmt: skip
 
 

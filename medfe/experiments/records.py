@@ -36,15 +36,20 @@ def find_record(results: Path, experiment: Experiment, entry: Entry) -> Path | N
     """Return the file with an entry's record: its own, or that of a run of another experiment that is the same run.
 
     The same is what has the same name and the same settings, those of its evaluation and of what it starts from too.
-
-    Raises:
-        MedfeError: if a record of this name is damaged.
+    Damaged records of other experiments are none.
     """
     own = record_path(results, experiment, entry)
     if own.exists():
         return own
-    others = sorted(results.glob(f"runs/*/{entry.name}.json"))
-    return next((path for path in others if _load(path)["digest"] == entry.digest(experiment)), None)
+    digest = entry.digest(experiment)
+    return next((path for path in sorted(results.glob(f"runs/*/{entry.name}.json")) if _is_of(path, digest)), None)
+
+
+def _is_of(path: Path, digest: str) -> bool:
+    try:
+        return bool(_load(path)["digest"] == digest)
+    except MedfeError:
+        return False
 
 
 def read_record(results: Path, experiment: Experiment, entry: Entry) -> Record | None:
@@ -69,7 +74,7 @@ def read_record(results: Path, experiment: Experiment, entry: Entry) -> Record |
 def _load(path: Path) -> Record:
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
-        record["settings"], record["digest"]
+        _ = [record[name] for name in ("settings", "digest", "status", "commit")]
     except (ValueError, KeyError, TypeError) as error:
         raise MedfeError(f"{path}: damaged ({type(error).__name__}); delete it to run the entry again") from None
     return record

@@ -217,7 +217,8 @@ def _published() -> Experiment:
         descriptive=tuple((f"{target}_published", target) for target in ("low_resolution", "autoencoder")),
         notes=(
             "One seed an arm: no verdict. `published` ran in float32, `paper` in the experiment's own precision. "
-            "Losses, data and auto-encoders are the same, and the auto-encoders are trained in both.",
+            "Losses and data are the same. The auto-encoders are trained in both; where they were made again for the "
+            "second, on another machine, they have the same settings and seed, but not the same bits.",
         ),
     )
 

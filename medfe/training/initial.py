@@ -1,4 +1,4 @@
-"""Initial weights: a training can start from those of an earlier one, of this project or of this machine's owner."""
+"""Initial weights: a training can start from the weights of an earlier one instead of random ones."""
 
 from __future__ import annotations
 

@@ -79,6 +79,16 @@ def test_a_run_that_another_experiment_has_told_is_done(finished, tmp_path):
     assert len(pd.read_csv(results / "beside_metrics.csv")) == 2
 
 
+def test_a_damaged_record_of_another_experiment_is_none(finished, tmp_path):
+    results = tmp_path / "results"
+    shutil.copytree(finished.results, results)
+    (results / "runs/small/autoencoder_seed0.json").write_text("{}")
+    beside = replace(finished.experiment, name="beside")
+    assert names(pending_entries(replace(finished, experiment=beside, results=results))) == ["autoencoder_seed0"]
+    with pytest.raises(MedfeError, match=r"small/autoencoder_seed0\.json: damaged"):
+        pending_entries(replace(finished, results=results))
+
+
 def test_a_run_of_the_same_name_but_other_settings_is_another(finished, tmp_path):
     beside = replace(small_experiment(losses={"perceptual": 0, "l1_hole": 5}), name="beside")
     place = replace(finished, experiment=beside, out=tmp_path / "out")
