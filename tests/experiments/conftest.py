@@ -9,6 +9,7 @@ from PIL import Image
 from medfe.experiments.building import KID, pair, training
 from medfe.experiments.entry import Contrast, Experiment, Workplace
 from medfe.experiments.measurement import Evaluation
+from medfe.experiments.runner import run_experiment
 from medfe.experiments.stopping import Stop
 
 HELD_OUT = 6
@@ -60,3 +61,16 @@ def workplace(data, tmp_path):
         )
 
     return workplace
+
+
+@pytest.fixture(scope="session")
+def finished(data, tmp_path_factory):
+    """A finished experiment: its workplace."""
+    folder = tmp_path_factory.mktemp("finished")
+    place = Workplace(experiment=small_experiment(), data=data, out=folder / "out", results=folder / "results")
+    run_experiment(place)
+    return place
+
+
+def names(entries):
+    return [entry.name for entry in entries]
