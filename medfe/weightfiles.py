@@ -49,6 +49,20 @@ def save_weights(
         temporary.unlink(missing_ok=True)
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read what a weight file says about itself, its header alone; empty for a file of another writer.
+
+    Raises:
+        MedfeError: if the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        raise MedfeError(f"{path}: damaged; delete it, and the training goes on from its saved state") from None
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def load_weights(path: Path, kind: str | None = None) -> WeightFile:
     """Read a weight file.
 

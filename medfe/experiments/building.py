@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.trainings import AutoencoderPair, GeneratorRun
+from medfe.experiments.pairs import AutoencoderPair
+from medfe.experiments.trainings import GeneratorRun
 
 FACES = Evaluation("utkface/test", channels="utkface/val")
 KID, FRECHET = "kid_efficientnet_lite2", "fd_efficientnet_lite2"

@@ -13,6 +13,12 @@ from typing import Any, NamedTuple
 from medfe.errors import MedfeError
 from medfe.experiments.stopping import Stop
 
+MACHINE_SETTINGS = (
+    "workers", "save_every", "log_every", "compile", "data.root", "data.cache", "losses.backbone_weights",
+    "target.autoencoders", "initial_weights",
+)  # fmt: skip
+"""Settings of a training that change neither data nor weights, or name files of a machine."""
+
 
 class Estimate(NamedTuple):
     """What an entry costs on two CPU cores."""
@@ -66,6 +72,11 @@ class Entry(ABC):
             Interrupted: stopped before it was complete; the next call goes on.
             MedfeError: data or weights are missing, or the folder holds a run with other settings.
         """
+
+    def can_restore(self, place: Workplace) -> bool:
+        """Tell whether `restore` needs no training and nothing that the entry starts from."""
+        del place
+        return False
 
     def restore(self, place: Workplace) -> None:
         """Make the weights again that others start from; its record is there and stays.

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.experiments.entry import Workplace
@@ -16,6 +14,7 @@ from medfe.experiments.stopping import Interrupted
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
 from medfe.training.loop import build_fabric
+from medfe.weightfiles import read_metadata
 
 
 def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> bool:
@@ -32,12 +31,7 @@ def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunCo
     check_same_run(folder, config, weights)
     if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
         return False
-    try:
-        with safe_open(weights, framework="pt") as file:  # the header alone
-            metadata = json.loads((file.metadata() or {}).get("medfe", "{}"))
-    except (SafetensorError, ValueError):
-        raise MedfeError(f"{weights}: damaged; delete it, and the training goes on from its saved state") from None
-    return bool(metadata.get("step") == config.max_steps)
+    return bool(read_metadata(weights).get("step") == config.max_steps)
 
 
 def train_to_the_end(
@@ -65,7 +59,12 @@ def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict
 
     Seconds are wall time, from each start to the last change of its event file: on a machine with other work, or when
     the process was stopped for a while, they are more than the training needs.
+
+    Raises:
+        MedfeError: if the folder has weights alone, which came from elsewhere.
     """
+    if not (folder / METRICS_FILE).is_file():
+        raise MedfeError(f"{folder}: {METRICS_FILE} is missing, its training was elsewhere; delete the folder to train")
     lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])
     events = folder.glob("events.out.tfevents.*")

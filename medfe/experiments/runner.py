@@ -67,8 +67,9 @@ def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]
     def need_weights(entry: Entry) -> None:
         if entry.name not in names and not _is_excluded(place, entry) and not entry.has_weights(place):
             names.add(entry.name)
-            for name in entry.needs:
-                need_weights(place.experiment[name])
+            if not entry.can_restore(place):
+                for name in entry.needs:
+                    need_weights(place.experiment[name])
 
     for entry in place.experiment.choose(only):
         if read_record(place.results, place.experiment, entry) is None:
@@ -110,6 +111,8 @@ def execute(entry: Entry, place: Workplace) -> None:
 
 def is_ready(entry: Entry, place: Workplace) -> bool:
     """Tell whether all that the entry starts from is there, or will never be."""
+    if entry.can_restore(place):
+        return True
     needs = [place.experiment[name] for name in entry.needs]
     return all(_is_excluded(place, need) or need.has_weights(place) for need in needs)
 
@@ -188,7 +191,7 @@ def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> li
 
 def _estimate(place: Workplace, only: tuple[str, ...]) -> float:
     """Return the estimated seconds of all that is to be done, on two cores."""
-    return sum(entry.estimate().seconds for entry in pending_entries(place, only))
+    return sum(entry.estimate().seconds for entry in pending_entries(place, only) if not entry.can_restore(place))
 
 
 def _is_free(place: Workplace, entry: Entry) -> bool:

@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from medfe.config import AutoencoderRunConfig, RunConfig
-from medfe.experiments.records import Record
-from medfe.training.checkpoint import save_config
-from medfe.weightfiles import WeightFile, load_weights, save_weights
+from medfe.training.checkpoint import STATE_FILE, save_config, settings_digest
+from medfe.weightfiles import load_weights, read_metadata, save_weights
 
 
-def take_shipped(shipped: Path, record: Record, config: RunConfig | AutoencoderRunConfig, weights: Path) -> bool:
-    """Copy shipped weights to where a training would leave them, if they are those of the recorded training.
-
-    They are rounded to float16, and there is no state to go on from.
+def stands_in(shipped: Path, commit: str, config: RunConfig | AutoencoderRunConfig, weights: Path) -> bool:
+    """Tell whether shipped weights can stand in for a recorded training: they are its own, and it has no state here.
 
     Args:
         shipped: Weight file of the package.
-        record: Record of the training.
+        commit: Commit of the training, as its record has it.
         config: Its settings.
-        weights: File to write; the settings go into a folder beside it, or into its own.
-
-    Returns:
-        Whether they were.
+        weights: File that the training would write.
     """
-    if not shipped.is_file():
+    if not commit or not shipped.is_file() or (_folder(config, weights) / STATE_FILE).exists():
         return False
+    said = read_metadata(shipped)
+    origin = {"settings": settings_digest(config), "step": config.max_steps, "commit": commit}
+    start = config.initial_weights if isinstance(config, RunConfig) else None
+    return all(said.get(name) == value for name, value in origin.items()) and bool(said.get("earlier")) == bool(start)
+
+
+def take_shipped(shipped: Path, config: RunConfig | AutoencoderRunConfig, weights: Path) -> None:
+    """Copy shipped weights, rounded to float16 as they are, to where their training would leave them.
+
+    No state comes with them: the training is complete, and cannot be gone on with.
+    """
     file = load_weights(shipped)
-    if not _is_of(file, record, config):
-        return False
-    folder = weights.parent if isinstance(config, RunConfig) else weights.with_suffix("")
     save_weights(weights, file.tensors, file.metadata)
-    save_config(folder, config)
-    return True
+    save_config(_folder(config, weights), config)
 
 
-def _is_of(file: WeightFile, record: Record, config: RunConfig | AutoencoderRunConfig) -> bool:
-    wanted: dict[str, Any] = {"seed": config.seed, "step": config.max_steps, "commit": record["commit"]}
-    if isinstance(config, RunConfig):
-        wanted |= {
-            "kind": "generator", "preset": config.preset, "config": config.generator.model_dump(mode="json"),
-            "target": config.target.model_dump(mode="json", exclude={"autoencoders"}),
-        }  # fmt: skip
-    else:
-        wanted |= {"kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json")}
-    return all(file.metadata.get(name) == value for name, value in wanted.items())
+def _folder(config: RunConfig | AutoencoderRunConfig, weights: Path) -> Path:
+    return weights.parent if isinstance(config, RunConfig) else weights.with_suffix("")

@@ -1,4 +1,4 @@
-"""Entries that train: pairs of auto-encoders, and generators."""
+"""Entries that train generators."""
 
 from __future__ import annotations
 
@@ -6,120 +6,29 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from medfe.config import AutoencoderKind, AutoencoderRunConfig, RunConfig
-from medfe.data.folder import EvaluationPhotographs
+from medfe.config import RunConfig
 from medfe.errors import MedfeError
-from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
+from medfe.experiments.pairs import AutoencoderPair
 from medfe.experiments.records import TABLES, read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
-from medfe.experiments.shipped import take_shipped
+from medfe.experiments.shipped import stands_in, take_shipped
 from medfe.inference import WEIGHTS
-from medfe.targets.autoencoder import load_autoencoder
-from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 from medfe.training.checkpoint import load_config, write_atomically
 from medfe.training.generator import train_generator
 from medfe.training.loop import resolve_precision
-from medfe.weightfiles import GENERATOR_FILE, load_weights
-
-KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
-
-# What changes neither data nor weights, or names files of this machine.
-_OUTSIDE = (
-    "workers", "save_every", "log_every", "compile", "data.root", "data.cache", "losses.backbone_weights",
-    "target.autoencoders", "initial_weights",
-)  # fmt: skip
+from medfe.weightfiles import GENERATOR_FILE, read_metadata
 
 SECONDS_PER_IMAGE = {"faces64": 0.038, "faces128": 0.099, "tiny": 0.012}
 """A training step divided by its images, on two threads of the CPU that the estimates were measured on."""
-SECONDS_PER_AUTOENCODER_IMAGE = 0.004
-"""The same of an auto-encoder at 64×64; its time grows with the pixels."""
 _SECONDS_PER_JUDGED_IMAGE = 0.03
 _SECONDS_BESIDE = 60.0  # structure images, channel tables
 _DISK = {"faces64": 430e6, "faces128": 280e6, "tiny": 15e6}  # a finished run folder, state included
-_DISK_PAIR, _DISK_PER_JUDGED_IMAGE = 20e6, 6e3
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoencoderPair(Entry):
-    """The texture and the structure auto-encoder of a seed.
-
-    Attributes:
-        preset: Preset whose features the codes match.
-        photographs: Folder below --data.
-        held_out: Folder below --data on which the reconstruction is judged.
-        changes: Settings beside those of the preset, for `AutoencoderRunConfig.create`.
-    """
-
-    preset: str
-    photographs: str
-    held_out: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    def config(self, kind: AutoencoderKind, root: Path | None = None) -> AutoencoderRunConfig:
-        """Return the settings of one of the two trainings."""
-        data = {**self.changes.get("data", {}), "root": root}
-        return AutoencoderRunConfig.create(self.preset, kind, **{**self.changes, "seed": self.seed, "data": data})
-
-    def settings(self, experiment: Experiment) -> dict[str, Any]:
-        """Return both trainings' settings and what they are judged on."""
-        del experiment
-        trainings: dict[str, Any] = {
-            kind: without(self.config(kind).model_dump(mode="json"), *_OUTSIDE) for kind in KINDS
-        }
-        return {**trainings, "photographs": self.photographs, "held_out": self.held_out}
-
-    def estimate(self) -> Estimate:
-        """Return the cost of both."""
-        configs = [self.config(kind) for kind in KINDS]
-        pixels = sum(one.max_steps * one.batch_size * (one.autoencoder.image_size / 64) ** 2 for one in configs)
-        return Estimate(pixels * SECONDS_PER_AUTOENCODER_IMAGE, _DISK_PAIR)
-
-    def has_weights(self, place: Workplace) -> bool:
-        """Tell whether both are trained."""
-        return all(
-            is_trained(
-                place.folder(self) / kind, place.folder(self) / f"{kind}.safetensors", self._placed(kind, place)
-            )
-            for kind in KINDS
-        )  # fmt: skip
-
-    def run(self, place: Workplace) -> dict[str, Any]:
-        """Train both and measure their reconstruction."""
-        self.restore(place)
-        folder = place.folder(self)
-        training = {kind: training_row(folder / kind, self._placed(kind, place)) for kind in KINDS}
-        return {
-            "training": training, "autoencoders": self.reconstruction(place),
-            "precision": resolve_precision(self._placed("texture", place).precision),
-            "commit": load_weights(folder / "texture.safetensors").metadata.get("commit", ""),
-        }  # fmt: skip
-
-    def restore(self, place: Workplace) -> None:
-        """Take those that are shipped if they are these, and train what is not complete."""
-        folder, record = place.folder(self), read_record(place.results, place.experiment, self)
-        for kind in KINDS:
-            config, weights = self._placed(kind, place), folder / f"{kind}.safetensors"
-            if is_trained(folder / kind, weights, config):
-                continue
-            if not (record and take_shipped(WEIGHTS / self.preset / weights.name, record, config, weights)):
-                train_to_the_end(train_autoencoder, config, folder, place)
-
-    def reconstruction(self, place: Workplace) -> dict[str, Any]:
-        """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
-        folder = place.folder(self)
-        row: dict[str, Any] = {"run": self.name, "held_out": self.held_out}
-        for kind in KINDS:
-            autoencoder = load_autoencoder(folder / f"{kind}.safetensors", kind)
-            photographs = EvaluationPhotographs(place.photographs(self.held_out), autoencoder.config.image_size)
-            row |= {f"{kind}_l1": reconstruction_l1(autoencoder, photographs), "photographs": len(photographs)}
-        return row
-
-    def _placed(self, kind: AutoencoderKind, place: Workplace) -> AutoencoderRunConfig:
-        return self.config(kind, place.photographs(self.photographs).absolute())
+_DISK_PER_JUDGED_IMAGE = 6e3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +76,7 @@ class GeneratorRun(Entry):
 
     def settings(self, experiment: Experiment) -> dict[str, Any]:
         """Return the settings of training and evaluation, and the digests of the runs it starts from."""
-        training = without(self.config().model_dump(mode="json"), *_OUTSIDE)
+        training = without(self.config().model_dump(mode="json"), *MACHINE_SETTINGS)
         if self.matches:
             training["target"]["weight"] = f"gradient norm of {self.matches[0]}, on {self.matched_on}"
         starts = {name: experiment[name].digest(experiment) for name in self.needs}
@@ -200,12 +109,13 @@ class GeneratorRun(Entry):
         config = self._placed(place, matching.get("weight"))
         metrics, areas = measure_run(self.evaluation, self.name, folder, config.generator.image_size, place)
         content: dict[str, Any] = {
-            "commit": load_weights(folder / GENERATOR_FILE).metadata.get("commit", ""),
+            "commit": read_metadata(folder / GENERATOR_FILE).get("commit", ""),
             "precision": resolve_precision(config.precision), "weight": config.target.weight,
             "training": training_row(folder, config), "metrics": metrics, "areas": areas,
         }  # fmt: skip
         if self.pair:
-            content["autoencoders"] = self._pair(place).reconstruction(place)
+            pair = self._pair(place)
+            content |= {"autoencoders": pair.reconstruction(place), "autoencoders_sha256": pair.sha256(place)}
         if matching:
             achieved = gradient_norm(folder, place.photographs(self.matched_on))
             content["matching"] = {**matching, "achieved": achieved, "ratio": achieved / matching["reference_norm"]}
@@ -213,14 +123,27 @@ class GeneratorRun(Entry):
             content[TABLES] = channel_tables(folder, place.photographs(self.evaluation.channels))
         return content
 
+    def can_restore(self, place: Workplace) -> bool:
+        """Tell whether its weights are shipped."""
+        if self.matches:  # its weight is measured on other runs first
+            return False
+        commit = (read_record(place.results, place.experiment, self) or {}).get("commit", "")
+        return stands_in(self._shipped, commit, self._placed(place), place.folder(self) / GENERATOR_FILE)
+
+    @property
+    def _shipped(self) -> Path:
+        return WEIGHTS / self.preset / f"{self.target}.safetensors"
+
     def restore(self, place: Workplace) -> None:
         """Take what is shipped if that is this run, else train it as far as it is not."""
-        folder, record = place.folder(self), read_record(place.results, place.experiment, self)
+        folder = place.folder(self)
         config = self._placed(place, self._match(place)["weight"] if self.matches else None)
-        weights, shipped = folder / GENERATOR_FILE, WEIGHTS / self.preset / f"{self.target}.safetensors"
+        weights = folder / GENERATOR_FILE
         if is_trained(folder, weights, config):
             return
-        if not (record and take_shipped(shipped, record, config, weights)):
+        if self.can_restore(place):
+            take_shipped(self._shipped, config, weights)
+        else:
             train_to_the_end(train_generator, config, folder, place)
 
     def _match(self, place: Workplace) -> dict[str, Any]:

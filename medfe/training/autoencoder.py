@@ -13,7 +13,15 @@ from medfe.data.folder import EvaluationPhotographs, TrainingSamples
 from medfe.errors import MedfeError
 from medfe.losses import l1
 from medfe.models.autoencoder import Autoencoder, build_autoencoder
-from medfe.training.checkpoint import check_same_run, commits, load_state, save_config, save_state
+from medfe.training.checkpoint import (
+    check_same_run,
+    commits,
+    load_state,
+    refuse_finished,
+    save_config,
+    save_state,
+    settings_digest,
+)
 from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
 from medfe.training.loop import (
@@ -53,6 +61,8 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
     check_same_run(folder, config, weights)
     seen, state = state_stamp(folder), load_state(folder)
+    if not state:
+        refuse_finished(weights, config, config.max_steps)
     started_by = commits(state)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
@@ -177,5 +187,5 @@ def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str) 
     """Return what an auto-encoder's weight file says about itself."""
     return {
         "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
-        "step": step, "images": step * config.batch_size, "commit": commits,
+        "step": step, "images": step * config.batch_size, "commit": commits, "settings": settings_digest(config),
     }  # fmt: skip

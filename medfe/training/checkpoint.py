@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import torch
 
 from medfe.config import Settings, parse
 from medfe.errors import MedfeError
+from medfe.weightfiles import read_metadata
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.ckpt"
@@ -21,6 +23,8 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # What may differ when a run goes on: it changes neither the data nor the weights.
 _FREE = frozenset({"workers", "save_every", "log_every", "compile", "data.cache", "generator.checkpointing"})
+# Settings that name files: what is in them, and not where they lie, decides the weights.
+_FILES = frozenset({"data.root", "losses.backbone_weights", "target.autoencoders", "initial_weights"})
 
 
 def save_config(folder: Path, config: Settings) -> None:
@@ -69,11 +73,31 @@ def check_same_run(folder: Path, config: Settings, weights: Path | None = None) 
         raise MedfeError(f"{folder}: holds a run with other settings ({listed}); use its settings or another folder")
 
 
+def settings_digest(config: Settings) -> str:
+    """Return a short hash of all settings that decide the weights, the same on every machine."""
+    values = _flat(config.model_dump(mode="json"))
+    text = json.dumps({name: values[name] for name in values.keys() - _FREE - _FILES}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
+
+
+def refuse_finished(weights: Path, config: Settings, max_steps: int) -> None:
+    """Refuse to train anew, over its own finished weights, a run without a saved state.
+
+    Raises:
+        MedfeError: if the weight file is of a complete training with these settings.
+    """
+    if not weights.is_file():
+        return
+    metadata = read_metadata(weights)
+    if metadata.get("step") == max_steps and metadata.get("settings", "") in ("", settings_digest(config)):
+        raise MedfeError(f"{weights}: this training is complete, but its state is gone; delete the file to train again")
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from medfe.models.generator import build_generator
 from medfe.targets import build_target, target_class
 from medfe.targets.rtv_cache import RtvCache
 from medfe.targets.rtv_folder import available_cores
-from medfe.training.checkpoint import STATE_FILE, check_same_run, load_state, save_config
+from medfe.training.checkpoint import STATE_FILE, check_same_run, load_state, refuse_finished, save_config
 from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.initial import InitialWeights, read_initial_weights
 from medfe.training.logging import RunLog
@@ -51,6 +51,8 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     # What can be wrong is found before anything is written.
     check_same_run(out, config, out / GENERATOR_FILE)
     seen, state = state_stamp(out), load_state(out)
+    if not state:
+        refuse_finished(out / GENERATOR_FILE, config, config.max_steps)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)

@@ -16,7 +16,7 @@ from medfe.losses import Mean, weigh
 from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
-from medfe.training.checkpoint import commits, save_state
+from medfe.training.checkpoint import commits, save_state, settings_digest
 from medfe.training.initial import InitialWeights
 from medfe.training.loop import check_finite, mean_of_processes, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
@@ -253,5 +253,6 @@ def generator_metadata(
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
         "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
+        "settings": settings_digest(config),
         **({"earlier": list(earlier)} if earlier else {}),
     }  # fmt: skip

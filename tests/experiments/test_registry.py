@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from medfe.errors import MedfeError
+from medfe.experiments.pairs import AutoencoderPair
 from medfe.experiments.registry import EXPERIMENTS, find_experiment
-from medfe.experiments.trainings import AutoencoderPair, GeneratorRun
+from medfe.experiments.trainings import GeneratorRun
 
 MAIN = EXPERIMENTS["main"]
 

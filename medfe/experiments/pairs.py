@@ -1,0 +1,127 @@
+"""Entries that train the pair of auto-encoders of a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from medfe.config import AutoencoderKind, AutoencoderRunConfig
+from medfe.data.folder import EvaluationPhotographs
+from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.records import read_record
+from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
+from medfe.experiments.shipped import stands_in, take_shipped
+from medfe.inference import WEIGHTS
+from medfe.targets.autoencoder import load_autoencoder
+from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
+from medfe.training.loop import resolve_precision
+from medfe.weightfiles import read_metadata
+
+KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
+
+SECONDS_PER_AUTOENCODER_IMAGE = 0.004
+"""A training step at 64×64 divided by its images, on two threads; it grows with the pixels."""
+_DISK = 20e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderPair(Entry):
+    """The texture and the structure auto-encoder of a seed.
+
+    Attributes:
+        preset: Preset whose features the codes match.
+        photographs: Folder below --data.
+        held_out: Folder below --data on which the reconstruction is judged.
+        changes: Settings beside those of the preset, for `AutoencoderRunConfig.create`.
+    """
+
+    preset: str
+    photographs: str
+    held_out: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, kind: AutoencoderKind, root: Path | None = None) -> AutoencoderRunConfig:
+        """Return the settings of one of the two trainings."""
+        data = {**self.changes.get("data", {}), "root": root}
+        return AutoencoderRunConfig.create(self.preset, kind, **{**self.changes, "seed": self.seed, "data": data})
+
+    def settings(self, experiment: Experiment) -> dict[str, Any]:
+        """Return both trainings' settings and what they are judged on."""
+        del experiment
+        trainings: dict[str, Any] = {
+            kind: without(self.config(kind).model_dump(mode="json"), *MACHINE_SETTINGS) for kind in KINDS
+        }
+        return {**trainings, "photographs": self.photographs, "held_out": self.held_out}
+
+    def estimate(self) -> Estimate:
+        """Return the cost of both."""
+        configs = [self.config(kind) for kind in KINDS]
+        pixels = sum(one.max_steps * one.batch_size * (one.autoencoder.image_size / 64) ** 2 for one in configs)
+        return Estimate(pixels * SECONDS_PER_AUTOENCODER_IMAGE, _DISK)
+
+    def has_weights(self, place: Workplace) -> bool:
+        """Tell whether both are trained."""
+        return all(self._is_trained(kind, place) for kind in KINDS)
+
+    def run(self, place: Workplace) -> dict[str, Any]:
+        """Train both and measure their reconstruction."""
+        self.restore(place)
+        folder = place.folder(self)
+        training = {kind: training_row(folder / kind, self._placed(kind, place)) for kind in KINDS}
+        commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in KINDS}
+        return {
+            "training": training, "autoencoders": self.reconstruction(place),
+            "precision": resolve_precision(self._placed("texture", place).precision),
+            "commit": " ".join(dict.fromkeys(" ".join(commits.values()).split())), "commits": commits,
+        }  # fmt: skip
+
+    def can_restore(self, place: Workplace) -> bool:
+        """Tell whether what is not trained here is shipped."""
+        return all(self._is_trained(kind, place) or self._is_shipped(kind, place) for kind in KINDS)
+
+    def restore(self, place: Workplace) -> None:
+        """Take those that are shipped if they are these, and train what is not complete."""
+        folder = place.folder(self)
+        for kind in KINDS:
+            if self._is_trained(kind, place):
+                continue
+            config = self._placed(kind, place)
+            if self._is_shipped(kind, place):
+                take_shipped(self._shipped(kind), config, folder / f"{kind}.safetensors")
+            else:
+                train_to_the_end(train_autoencoder, config, folder, place)
+
+    def reconstruction(self, place: Workplace) -> dict[str, Any]:
+        """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
+        folder = place.folder(self)
+        row: dict[str, Any] = {"run": self.name, "held_out": self.held_out}
+        for kind in KINDS:
+            autoencoder = load_autoencoder(folder / f"{kind}.safetensors", kind)
+            photographs = EvaluationPhotographs(place.photographs(self.held_out), autoencoder.config.image_size)
+            row |= {f"{kind}_l1": reconstruction_l1(autoencoder, photographs), "photographs": len(photographs)}
+        return row
+
+    def sha256(self, place: Workplace) -> dict[str, str]:
+        """Return the hash of each weight file, which tells trainings against one pair from those against another."""
+        paths = {kind: place.folder(self) / f"{kind}.safetensors" for kind in KINDS}
+        return {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in paths.items()}
+
+    def _is_trained(self, kind: AutoencoderKind, place: Workplace) -> bool:
+        folder = place.folder(self)
+        return is_trained(folder / kind, folder / f"{kind}.safetensors", self._placed(kind, place))
+
+    def _is_shipped(self, kind: AutoencoderKind, place: Workplace) -> bool:
+        record = read_record(place.results, place.experiment, self) or {}
+        commit = record.get("commits", {}).get(kind, "")
+        return stands_in(
+            self._shipped(kind), commit, self._placed(kind, place), place.folder(self) / f"{kind}.safetensors"
+        )
+
+    def _shipped(self, kind: AutoencoderKind) -> Path:
+        return WEIGHTS / self.preset / f"{kind}.safetensors"
+
+    def _placed(self, kind: AutoencoderKind, place: Workplace) -> AutoencoderRunConfig:
+        return self.config(kind, place.photographs(self.photographs).absolute())
