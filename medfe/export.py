@@ -24,6 +24,7 @@ from medfe.models.encoder import fill_hole
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
 from medfe.training.checkpoint import load_config
+from medfe.training.initial import history_line
 from medfe.training.logging import METRICS_FILE
 from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
 
@@ -116,10 +117,7 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
 
 
 def _started_from(earlier: dict[str, Any]) -> str:
-    return (
-        f"- Started from weights of arm `{earlier['arm']}`: {earlier['step']} steps, {earlier['images']} images, seed "
-        f"{earlier['seed']}, commit {earlier['commit'] or 'unknown'}.\n"
-    )
+    return f"- Started from weights of an earlier training: {history_line(earlier)}.\n"
 
 
 def _last_losses(path: Path) -> str:
@@ -132,9 +130,9 @@ def _last_losses(path: Path) -> str:
 
 
 def _images(run: Path) -> int:
-    """Return how many images a run's weights have seen, those of trainings that it started from too."""
+    """Return how many images a run's weights have seen, those of trainings that it started from too, where known."""
     metadata = load_weights(run / GENERATOR_FILE, "generator").metadata
-    return sum(int(one["images"]) for one in (*metadata.get("earlier", []), metadata))
+    return sum(int(one.get("images") or 0) for one in (*metadata.get("earlier", []), metadata))
 
 
 def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Path) -> str:

@@ -70,7 +70,7 @@ def test_a_card_tells_what_weights_started_from(tmp_path, photographs):
     (run / "metrics.jsonl").unlink()  # where the weights alone were kept
     text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
     assert "20 images each" in text
-    assert "- Started from weights of arm `low_resolution`: 3 steps, 12 images, seed 4, commit fedcba987654.\n" in text
+    assert "earlier training: 3 steps, 12 images, arm `low_resolution`, seed 4, commit fedcba987654.\n" in text
     assert "Loss terms" not in text
 
 

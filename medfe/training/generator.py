@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from medfe.backbones import VGG16_URL, build_backbone
@@ -20,11 +20,11 @@ from medfe.targets.rtv_cache import RtvCache
 from medfe.targets.rtv_folder import available_cores
 from medfe.training.checkpoint import STATE_FILE, check_same_run, load_state, refuse_finished, save_config
 from medfe.training.exclusive import exclusive, state_stamp
-from medfe.training.initial import InitialWeights, read_initial_weights
+from medfe.training.initial import history_line, read_initial_weights
 from medfe.training.logging import RunLog
 from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
 from medfe.training.run import Advance, Run
-from medfe.weightfiles import GENERATOR_FILE
+from medfe.weightfiles import GENERATOR_FILE, fill
 
 SAMPLES = 6
 
@@ -153,17 +153,16 @@ def describe(config: RunConfig, out: Path) -> str:
     initial = None if (out / STATE_FILE).exists() else read_initial_weights(config)
     generator, critics = build_generator(config.generator), build_critics(config.generator)
     target = build_target(config.target, config.generator)
+    if initial:
+        own = {name: tensor for name, tensor in initial.tensors.items() if name.startswith("generator.")}
+        fill(nn.ModuleDict({"generator": generator}), own, initial.source)
     return "\n".join([
         describe_samples(samples, config.max_steps, config.batch_size),
         f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "
         f"{count_parameters(critics) / 1e6:.1f} M, target {count_parameters(target) / 1e6:.2f} M",
         f"backbone of the losses: {_describe_backbone(config.losses)}",
-        *([f"starts from {initial.source}: {_describe_history(initial)}"] if initial else []),
+        *([f"starts from {initial.source}: {', then '.join(map(history_line, initial.history))}"] if initial else []),
     ])  # fmt: skip
-
-
-def _describe_history(initial: InitialWeights) -> str:
-    return ", then ".join(f"{one['images']} images in arm {one['arm']}" for one in initial.history)
 
 
 def _describe_backbone(config: LossConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,16 +23,29 @@ class InitialWeights(NamedTuple):
     arm: str
     """Arm that they were trained in."""
     history: list[dict[str, Any]]
-    """The trainings that made them, the earliest first: arm, preset, seed, steps, images, commit."""
+    """The trainings that made them, the earliest first: arm, preset, seed, step, images, commit; None: not known."""
     source: Path
     """The file."""
+
+
+def history_line(one: Mapping[str, Any]) -> str:
+    """Return a training of the history in words, as far as it is known."""
+    said = [
+        f"{one['step']} steps" if one.get("step") else "",
+        f"{one['images']} images" if one.get("images") else "an unknown number of images",
+        f"arm `{one['arm']}`" if one.get("arm") else "",
+        "" if one.get("seed") is None else f"seed {one['seed']}",
+        f"commit {one.get('commit') or 'unknown'}",
+    ]
+    return ", ".join(word for word in said if word)
 
 
 def read_initial_weights(config: RunConfig) -> InitialWeights | None:
     """Return the weights that a run starts from, or None where it starts from random ones.
 
     Raises:
-        MedfeError: if the file cannot be read, or is of another generator, naming every setting that differs.
+        MedfeError: if the file cannot be read, holds numbers that are not finite, or is of another generator, naming
+            every setting that differs.
     """
     path = config.initial_weights
     if path is None:
@@ -46,6 +60,9 @@ def read_initial_weights(config: RunConfig) -> InitialWeights | None:
     ]
     if differing:
         raise MedfeError(f"{path}: weights of another generator ({', '.join(differing)})")
-    arm = str(metadata.get("target", {}).get("arm", ""))
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise MedfeError(f"{path}: {broken[0]} holds numbers that are not finite")
+    arm = str((metadata.get("target") or {}).get("arm", ""))
     this = {"arm": arm, **{name: metadata.get(name) for name in _HISTORY}}
     return InitialWeights(tensors, arm, [*metadata.get("earlier", []), this], path)

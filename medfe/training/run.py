@@ -196,7 +196,8 @@ class Run:
         needed = set(self.inference_state())
         if initial.arm != self.config.target.arm:  # another arm's read-out of the features is no use
             needed = {name for name in needed if name.startswith("generator.")}
-        tensors = {name: tensor for name, tensor in initial.tensors.items() if name in needed}
+        known = {name for name in initial.tensors if name.startswith("generator.")}  # one too many is refused
+        tensors = {name: tensor for name, tensor in initial.tensors.items() if name in needed | known}
         fill(self.raw_pair, {name: own[name] for name in own.keys() - needed} | tensors, initial.source)
         self.ema.restore(dict(self.raw_pair.named_parameters()))
         self.earlier = initial.history

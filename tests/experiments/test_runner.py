@@ -81,8 +81,8 @@ def test_a_finished_training_is_not_trained_again_without_its_state(finished, tm
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
-    for name in ("train_autoencoder", "train_generator"):
-        monkeypatch.setattr(f"medfe.experiments.trainings.{name}", refuse)
+    for name in ("pairs.train_autoencoder", "trainings.train_generator"):
+        monkeypatch.setattr(f"medfe.experiments.{name}", refuse)
     for entry in place.experiment.entries[:2]:
         entry.restore(place)
 
