@@ -220,12 +220,23 @@ def _times(tables: dict[str, pd.DataFrame]) -> str:
     return f"## Times of a target\n\n{words}\n\n{markdown(['target', 'median', 'lower quartile', 'upper'], rows)}"
 
 
+def _precision(records: dict[str, Record]) -> str:
+    runs: dict[str, list[str]] = {}
+    for name, record in records.items():
+        if "precision" in record:
+            runs.setdefault(record["precision"], []).append(f"`{name}`")
+    said = [f"{one} ({', '.join(names)})" if len(runs) > 1 else one for one, names in runs.items()]
+    words = f"precision {', '.join(said)}; " if said else ""
+    if "bf16-mixed" in runs:
+        words += "in bf16-mixed, features and targets are compared after rounding to eight significant bits; "
+    return words
+
+
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
     commits = ", ".join(dict.fromkeys(f"`{one}`" for record in records.values() for one in record["commit"].split()))
-    precisions = ", ".join(dict.fromkeys(record["precision"] for record in records.values() if "precision" in record))
-    precision = f"precision {precisions}; " if precisions else ""
-    if "bf16" in precisions:
-        precision += "so features and targets are compared after rounding to eight significant bits; "
+    owners = dict.fromkeys(record["experiment"] for record in records.values())
+    folders = " and ".join(f"`notebooks/results/runs/{owner}/`" for owner in owners)
+    precision = _precision(records)
     versions: dict[str, dict[str, None]] = {}
     for record in records.values():
         for name, found in record["versions"].items():
@@ -236,6 +247,6 @@ def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs\n"
         f"    medfe reproduce {experiment.name} --data $MEDFE_DATA --out runs --summarize",
         f"The first trains and evaluates, the second makes these tables from the records in "
-        f"`notebooks/results/runs/{experiment.name}/`. Run at commit {commits}; {precision}"
+        f"{folders}. Run at commit {commits}; {precision}"
         f"{listed}. Settings, digests and seeds of every run are in its record.",
     ])  # fmt: skip

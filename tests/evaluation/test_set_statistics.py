@@ -87,7 +87,7 @@ def test_kid_difference_covers_a_known_difference(name, record_property):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORLDS)
 def test_intervals_of_realistic_size_cover(name, record_property):
-    small, rng, sims = WORLDS[name], np.random.default_rng(2), 500
+    small, rng, sims = WORLDS[name], np.random.default_rng(2), 300
     shifts, scales = zip(*small.methods, strict=True)
     world = World(small.d, 4 * small.n, small.masks, shifts, scales, small.noise, small.originals)
     truth = world.kids[0] - world.kids[1]

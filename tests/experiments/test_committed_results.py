@@ -1,5 +1,6 @@
 """The tables, reports and verdicts in the repository are those that its records give."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_tables_and_report_come_from_the_records(name, tmp_path):
             pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(RESULTS / path.name), rtol=1e-9)
         else:
             assert path.read_text(encoding="utf-8") == (RESULTS / path.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((RESULTS / "runs").glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_record_is_of_a_registered_run_as_it_is_registered_now(path):
+    experiment = EXPERIMENTS[path.parent.name]
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["digest"] == experiment[path.stem].digest(experiment)
+    assert record["settings"] == json.loads(json.dumps(experiment[path.stem].settings(experiment)))
 
 
 def test_verdicts_come_from_the_tables(tmp_path):

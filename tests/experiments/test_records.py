@@ -1,5 +1,6 @@
 """Records hold what tables need, count for every experiment with the same run, and are refused for another."""
 
+import hashlib
 import shutil
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medfe.errors import MedfeError
-from medfe.experiments.records import read_record
+from medfe.experiments.records import read_record, write_table
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.summary import summarize
 
@@ -26,10 +27,13 @@ def test_a_record_holds_what_tables_need(finished):
     assert record["training"]["images"] == 6
     assert record["training"]["terms"]["intermediate"] > 0
     assert 0 < record["autoencoders"]["texture_l1"] < 2
+    weights = finished.folder(finished.experiment["autoencoders_seed0"]) / "structure.safetensors"
+    assert record["autoencoders_sha256"]["structure"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert record["versions"]["torch"]
     assert record["status"] == "done"
     pair = read_record(finished.results, finished.experiment, finished.experiment["autoencoders_seed0"])
     assert pair["precision"] == record["precision"] == "32-true"
+    assert set(pair["commits"]) == {"texture", "structure"}
 
 
 def test_no_result_names_a_place_of_this_machine(finished):
@@ -43,6 +47,8 @@ def test_no_result_names_a_place_of_this_machine(finished):
 def test_a_run_that_another_experiment_has_told_is_done(finished, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(finished.results, results)
+    told = results / "runs/small/autoencoder_seed0.channels.csv"
+    write_table(told, pd.DataFrame({"channel": [0, 1], "effect": [0.5, 0.25]}))
     beside = replace(finished.experiment, name="beside")
     place = replace(finished, experiment=beside, out=tmp_path / "out", results=results)
     assert pending_entries(place) == []
@@ -52,6 +58,7 @@ def test_a_run_that_another_experiment_has_told_is_done(finished, tmp_path):
     assert record == read_record(results, finished.experiment, finished.experiment["autoencoder_seed0"])
     summarize(beside, results)
     assert len(pd.read_csv(results / "beside_metrics.csv")) == 2
+    assert (results / "beside_channels.csv").read_text() == told.read_text()
 
 
 def test_a_damaged_record_of_another_experiment_is_none(finished, tmp_path):
