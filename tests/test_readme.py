@@ -71,6 +71,21 @@ def test_what_was_found_is_what_the_table_says():
         assert words.format(*(number(value, row["metric"], difference=True) for value in values)) in text
 
 
+def test_what_the_released_convention_costs_is_what_the_tables_say():
+    kid, masks = "kid_efficientnet_lite2", ["center", "irregular"]
+    table = pd.read_csv(ROOT / "notebooks/results/published_contrasts.csv")
+    told = table[table["metric"] == kid].set_index(["first", "masks"])["difference"]
+    own = pd.read_csv(ROOT / "notebooks/results/main_metrics.csv").groupby(["arm", "masks"])[kid].std()
+    first, second = ([number(told[f"{arm}_published", one], kid, difference=True) for one in masks] for arm in ARMS[:2])
+    spread = [number(own[arm, one], kid) for arm in ARMS[:2] for one in masks]
+    text = " ".join(README.split())
+    assert (
+        "by {} with centre and {} with irregular holes for MEDFE, by {} and {} for MEDFE+CAE".format(*first, *second)
+        in text
+    )
+    assert "a standard deviation of {} and {}, {} and {}.".format(*spread) in text
+
+
 def test_every_arm_and_preset_is_explained():
     for name in (*ARMS, *PRESETS):
         assert f"| `{name}`" in README
