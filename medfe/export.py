@@ -64,7 +64,7 @@ def export_weights(
     card.write_text(_CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=names,
         targets="" if autoencoders is None else ", and the auto-encoders of the targets",
-        images=" or ".join(dict.fromkeys(f"{_images(run):,}" for run in runs)),
+        images=" or ".join(dict.fromkeys(_images(run) for run in runs)),
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
     return card
@@ -129,10 +129,11 @@ def _last_losses(path: Path) -> str:
     return f"- Loss terms, unweighted, mean of the last {len(rows)} logged steps: {losses}.\n"
 
 
-def _images(run: Path) -> int:
-    """Return how many images a run's weights have seen, those of trainings that it started from too, where known."""
+def _images(run: Path) -> str:
+    """Return how many images a run's weights have seen, those of trainings that it started from too."""
     metadata = load_weights(run / GENERATOR_FILE, "generator").metadata
-    return sum(int(one.get("images") or 0) for one in (*metadata.get("earlier", []), metadata))
+    counts = [one.get("images") for one in (*metadata.get("earlier", []), metadata)]
+    return f"{'at least ' if None in counts else ''}{sum(filter(None, counts)):,}"
 
 
 def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Path) -> str:

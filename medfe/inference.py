@@ -28,9 +28,12 @@ MaskLike: TypeAlias = "Image.Image | NDArray[Any] | str | Path"
 
 def shipped_models() -> list[str]:
     """Return the names of the models in the package, each `PRESET/ARM`."""
-    return [
-        f"{preset}/{arm}" for preset in PRESETS for arm in ARMS if (WEIGHTS / preset / f"{arm}.safetensors").is_file()
-    ]
+    return [f"{preset}/{arm}" for preset in PRESETS for arm in ARMS if shipped_file(preset, arm).is_file()]
+
+
+def shipped_file(preset: str, name: str) -> Path:
+    """Return where the package has a preset's weights, if it has them; `name` is an arm, `texture` or `structure`."""
+    return WEIGHTS / preset / f"{name}.safetensors"
 
 
 def find_weights(source: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """Weight files: safetensors whose metadata say which network they belong to. No pickle is ever read here."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -53,13 +54,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Read what a weight file says about itself, its header alone; empty for a file of another writer.
 
     Raises:
-        MedfeError: if the file is damaged.
+        MedfeError: if the file is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
     except (SafetensorError, OSError, ValueError):
-        raise MedfeError(f"{path}: damaged; delete it, and the training goes on from its saved state") from None
+        raise MedfeError(f"{path}: damaged") from None
     return metadata if isinstance(metadata, dict) else {}
 
 
@@ -88,6 +89,20 @@ def load_weights(path: Path, kind: str | None = None) -> WeightFile:
     if kind is not None and metadata.get("kind") != kind:
         raise MedfeError(f"{path}: holds a {metadata.get('kind')!r}, expected a {kind!r}")
     return WeightFile(tensors, metadata)
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of all tensors, rounded to float16: a file and the float16 copy of it have the same.
+
+    Raises:
+        MedfeError: as `load_weights`.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(load_weights(path).tensors.items()):
+        stored = tensor.half() if tensor.is_floating_point() else tensor
+        digest.update(f"{name} {stored.dtype} {tuple(stored.shape)}\n".encode())
+        digest.update(stored.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _single(tensor: Tensor) -> Tensor:

@@ -69,9 +69,16 @@ def test_a_card_tells_what_weights_started_from(tmp_path, photographs):
     run = finished_run(tmp_path / "run", earlier=[first])
     (run / "metrics.jsonl").unlink()  # where the weights alone were kept
     text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
-    assert "20 images each" in text
+    assert "; 20 images each" in text
     assert "earlier training: 3 steps, 12 images, arm `low_resolution`, seed 4, commit fedcba987654.\n" in text
     assert "Loss terms" not in text
+
+
+def test_a_card_does_not_count_what_is_not_known(tmp_path, photographs):
+    run = finished_run(tmp_path / "run", earlier=[{"arm": "", "seed": None, "step": None, "images": None}])
+    text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
+    assert "; at least 8 images each" in text
+    assert "earlier training: an unknown number of images, commit unknown.\n" in text
 
 
 def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path, photographs):

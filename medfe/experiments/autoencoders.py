@@ -182,7 +182,7 @@ class TextureCode(Entry):
         autoencoder = load_autoencoder(self._weights(place), "texture")
         ways: dict[str, tuple[int, Reconstruct]] = {"auto-encoder": (self.channels, autoencoder)}
         return {
-            "training": {"texture": training_row(place.folder(self) / "texture", config)},
+            "training": {"texture": training_row(place.folder(self) / "texture", self._weights(place), config)},
             "precision": resolve_precision(config.precision),
             "commit": load_weights(self._weights(place)).metadata.get("commit", ""),
             TABLES: self.judgement.tables(ways, place, images=self.images),

@@ -73,8 +73,13 @@ class Entry(ABC):
             MedfeError: data or weights are missing, or the folder holds a run with other settings.
         """
 
+    def requires(self, experiment: Experiment) -> tuple[str, ...]:
+        """Return the names of all entries whose weights must be there before it runs: `needs`, and what those need."""
+        del experiment
+        return self.needs
+
     def can_restore(self, place: Workplace) -> bool:
-        """Tell whether `restore` needs no training and nothing that the entry starts from."""
+        """Tell of an entry that is recorded whether `restore` can take its weights from the package."""
         del place
         return False
 

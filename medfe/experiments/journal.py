@@ -34,9 +34,10 @@ class Journal:
         except OSError as error:  # a disk that is full ends a run, not the experiment
             print(f"{self.path}: not written ({error})", file=sys.stderr, flush=True)
 
-    def begun(self, entry: Entry) -> None:
-        """Report the beginning of a run."""
-        self.say(f"{entry.name}: begun, estimated {clock(entry.estimate().seconds)} on two cores")
+    def begun(self, entry: Entry, *, taken: bool = False) -> None:
+        """Report the beginning of a run; `taken`: nothing is trained for it."""
+        said = "taken from the package" if taken else f"estimated {clock(entry.estimate().seconds)} on two cores"
+        self.say(f"{entry.name}: begun, {said}")
 
     def done(self, entry: Entry, seconds: float, pending: float) -> None:
         """Report a run and the time left: the estimate, corrected by what was done since the beginning.
@@ -46,8 +47,8 @@ class Journal:
             seconds: That it took.
             pending: Estimated seconds of all that is to be done now, whoever did the rest.
         """
-        finished = max(self.pending - pending, 1.0)
-        left = pending * (time.monotonic() - self.started) / finished
+        finished = self.pending - pending
+        left = pending * (time.monotonic() - self.started) / finished if finished > 0 else pending
         self.say(f"{entry.name}: done in {clock(seconds)}, about {clock(left)} left for the experiment")
 
 

@@ -8,7 +8,7 @@ from medfe.experiments.entry import Workplace
 from medfe.experiments.journal import clock
 from medfe.experiments.pairs import SECONDS_PER_AUTOENCODER_IMAGE
 from medfe.experiments.records import read_record
-from medfe.experiments.runner import pending_entries
+from medfe.experiments.runner import is_taken, pending_entries
 from medfe.experiments.trainings import SECONDS_PER_IMAGE
 
 
@@ -18,7 +18,8 @@ def overview(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -
     Raises:
         MedfeError: if a record or a run folder has other settings.
     """
-    pending = {entry.name for entry in pending_entries(place, only)}
+    entries = pending_entries(place, only)
+    pending, taken = {entry.name for entry in entries}, {entry.name for entry in entries if is_taken(entry, place)}
     lines = [f"{place.experiment.name}: {place.experiment.question}", ""]
     wanted = {entry.name for entry in place.experiment.choose(only)}
     for entry in place.experiment.entries:
@@ -28,13 +29,16 @@ def overview(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -
         trained = place.folder(entry).exists() and entry.has_weights(place)
         state = record["status"] if record else "trained, not evaluated" if trained else "to do"
         if record and entry.name in pending:
-            shipped = entry.can_restore(place)
-            state += ", its weights are taken from the package" if shipped else ", but its weights are needed again"
+            state += (
+                ", its weights are taken from the package"
+                if entry.name in taken
+                else ", but its weights are needed again"
+            )
         seconds, disk = entry.estimate()
         lines.append(
             f"{entry.name:<36} {clock(seconds)}  {disk / 1e6:6.0f} MB  {entry.digest(place.experiment)}  {state}"
         )
-    todo = [entry.estimate() for entry in pending_entries(place, only) if not entry.can_restore(place)]
+    todo = [entry.estimate() for entry in entries if entry.name not in taken]
     hours = sum(estimate.seconds for estimate in todo) / 3600
     disk = sum(estimate.disk for estimate in todo) / 1e9
     rates = ", ".join(f"{preset} {1000 * rate:g} ms" for preset, rate in SECONDS_PER_IMAGE.items())

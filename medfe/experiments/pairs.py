@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,11 @@ from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experimen
 from medfe.experiments.records import read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
-from medfe.inference import WEIGHTS
+from medfe.inference import shipped_file
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 from medfe.training.loop import resolve_precision
-from medfe.weightfiles import read_metadata
+from medfe.weightfiles import read_metadata, weights_digest
 
 KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 
@@ -70,12 +69,16 @@ class AutoencoderPair(Entry):
         """Train both and measure their reconstruction."""
         self.restore(place)
         folder = place.folder(self)
-        training = {kind: training_row(folder / kind, self._placed(kind, place)) for kind in KINDS}
+        training = {
+            kind: training_row(folder / kind, folder / f"{kind}.safetensors", self._placed(kind, place))
+            for kind in KINDS
+        }  # fmt: skip
         commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in KINDS}
         return {
             "training": training, "autoencoders": self.reconstruction(place),
             "precision": resolve_precision(self._placed("texture", place).precision),
-            "commit": " ".join(dict.fromkeys(" ".join(commits.values()).split())), "commits": commits,
+            "commit": " ".join(dict.fromkeys(" ".join(commits.values()).split())),
+            "weights": {kind: used["digest"] for kind, used in self.weights(place).items()},
         }  # fmt: skip
 
     def can_restore(self, place: Workplace) -> bool:
@@ -90,7 +93,7 @@ class AutoencoderPair(Entry):
                 continue
             config = self._placed(kind, place)
             if self._is_shipped(kind, place):
-                take_shipped(self._shipped(kind), config, folder / f"{kind}.safetensors")
+                take_shipped(shipped_file(self.preset, kind), config, folder / f"{kind}.safetensors")
             else:
                 train_to_the_end(train_autoencoder, config, folder, place)
 
@@ -104,10 +107,13 @@ class AutoencoderPair(Entry):
             row |= {f"{kind}_l1": reconstruction_l1(autoencoder, photographs), "photographs": len(photographs)}
         return row
 
-    def sha256(self, place: Workplace) -> dict[str, str]:
-        """Return the hash of each weight file, which tells trainings against one pair from those against another."""
+    def weights(self, place: Workplace) -> dict[str, Any]:
+        """Return of each weight file its digest, and whether it was rounded: pairs made again have other weights."""
         paths = {kind: place.folder(self) / f"{kind}.safetensors" for kind in KINDS}
-        return {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in paths.items()}
+        return {
+            kind: {"digest": weights_digest(path), "rounded": read_metadata(path).get("rounded")}
+            for kind, path in paths.items()
+        }  # fmt: skip
 
     def _is_trained(self, kind: AutoencoderKind, place: Workplace) -> bool:
         folder = place.folder(self)
@@ -115,13 +121,8 @@ class AutoencoderPair(Entry):
 
     def _is_shipped(self, kind: AutoencoderKind, place: Workplace) -> bool:
         record = read_record(place.results, place.experiment, self) or {}
-        commit = record.get("commits", {}).get(kind, "")
-        return stands_in(
-            self._shipped(kind), commit, self._placed(kind, place), place.folder(self) / f"{kind}.safetensors"
-        )
-
-    def _shipped(self, kind: AutoencoderKind) -> Path:
-        return WEIGHTS / self.preset / f"{kind}.safetensors"
+        digest, weights = record.get("weights", {}).get(kind, ""), place.folder(self) / f"{kind}.safetensors"
+        return stands_in(shipped_file(self.preset, kind), digest, self._placed(kind, place), weights)
 
     def _placed(self, kind: AutoencoderKind, place: Workplace) -> AutoencoderRunConfig:
         return self.config(kind, place.photographs(self.photographs).absolute())

@@ -112,22 +112,14 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-class _Nothing:
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-_NOTHING = _Nothing()
-
-
 def _differences(found: Any, asked: Any, prefix: str = "") -> list[str]:
     """Return `name FOUND there, ASKED asked for` of every setting that differs."""
     if not (isinstance(found, dict) and isinstance(asked, dict)):
-        return [] if found is asked or found == asked else [f"{prefix} {found!r} there, {asked!r} asked for"]
+        return [] if found == asked else [f"{prefix} {found!r} there, {asked!r} asked for"]
     names = dict.fromkeys([*asked, *found])
     below = f"{prefix}." if prefix else ""
     return [
         line
         for name in names
-        for line in _differences(found.get(name, _NOTHING), asked.get(name, _NOTHING), below + name)
+        for line in _differences(found.get(name, "nothing"), asked.get(name, "nothing"), below + name)
     ]

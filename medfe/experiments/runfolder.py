@@ -31,7 +31,10 @@ def is_trained(folder: Path, weights: Path, config: RunConfig | AutoencoderRunCo
     check_same_run(folder, config, weights)
     if not ((folder / CONFIG_FILE).is_file() and weights.is_file()):
         return False
-    return bool(read_metadata(weights).get("step") == config.max_steps)
+    try:
+        return bool(read_metadata(weights).get("step") == config.max_steps)
+    except MedfeError as error:
+        raise MedfeError(f"{error}; delete it, and the training goes on from its saved state") from None
 
 
 def train_to_the_end(
@@ -54,17 +57,24 @@ def train_to_the_end(
         raise Interrupted
 
 
-def training_row(folder: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
+def training_row(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:
     """Return images, steps, seconds, and the last value of every term (unweighted) of a complete training.
+
+    Args:
+        folder: Its run folder.
+        weights: Its weight file.
+        config: Its settings.
 
     Seconds are wall time, from each start to the last change of its event file: on a machine with other work, or when
     the process was stopped for a while, they are more than the training needs.
 
     Raises:
-        MedfeError: if the folder has weights alone, which came from elsewhere.
+        MedfeError: if there are weights alone.
     """
     if not (folder / METRICS_FILE).is_file():
-        raise MedfeError(f"{folder}: {METRICS_FILE} is missing, its training was elsewhere; delete the folder to train")
+        raise MedfeError(
+            f"{folder}: {METRICS_FILE} is missing, so its weights were not trained here; delete {weights} to train"
+        )
     lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1])
     events = folder.glob("events.out.tfevents.*")

@@ -67,15 +67,15 @@ def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]
     def need_weights(entry: Entry) -> None:
         if entry.name not in names and not _is_excluded(place, entry) and not entry.has_weights(place):
             names.add(entry.name)
-            if not entry.can_restore(place):
-                for name in entry.needs:
+            if not is_taken(entry, place):
+                for name in entry.requires(place.experiment):
                     need_weights(place.experiment[name])
 
     for entry in place.experiment.choose(only):
         if read_record(place.results, place.experiment, entry) is None:
             entry.has_weights(place)  # a folder with other settings is found before hours have passed
             names.add(entry.name)
-            for name in entry.needs:
+            for name in entry.requires(place.experiment):
                 need_weights(place.experiment[name])
     return [entry for entry in place.experiment.entries if entry.name in names]
 
@@ -111,10 +111,15 @@ def execute(entry: Entry, place: Workplace) -> None:
 
 def is_ready(entry: Entry, place: Workplace) -> bool:
     """Tell whether all that the entry starts from is there, or will never be."""
-    if entry.can_restore(place):
+    if is_taken(entry, place):
         return True
-    needs = [place.experiment[name] for name in entry.needs]
+    needs = [place.experiment[name] for name in entry.requires(place.experiment)]
     return all(_is_excluded(place, need) or need.has_weights(place) for need in needs)
+
+
+def is_taken(entry: Entry, place: Workplace) -> bool:
+    """Tell whether all that is to do for an entry is to take its weights from the package: it is recorded."""
+    return read_record(place.results, place.experiment, entry) is not None and entry.can_restore(place)
 
 
 def _is_excluded(place: Workplace, entry: Entry) -> bool:
@@ -142,7 +147,7 @@ def _try(entry: Entry, place: Workplace, only: tuple[str, ...], journal: Journal
         if entry not in pending_entries(place, only):
             return True  # another process has finished it meanwhile
         started = time.monotonic()
-        journal.begun(entry)
+        journal.begun(entry, taken=is_taken(entry, place))
         try:
             execute(entry, place)
         except MedfeError as error:
@@ -174,7 +179,7 @@ def _run_beside(place: Workplace, only: tuple[str, ...], processes: int, journal
             for entry in ready:
                 taken = {running.folder for running in workers.entries()}
                 if len(taken) < processes and entry.folder not in taken and _is_free(place, entry):
-                    journal.begun(entry)
+                    journal.begun(entry, taken=is_taken(entry, place))
                     workers.start(entry)
             if not workers.entries():
                 if not ready and not _is_elsewhere(place, only, failures):
@@ -191,7 +196,7 @@ def _ready(place: Workplace, only: tuple[str, ...], aside: Container[str]) -> li
 
 def _estimate(place: Workplace, only: tuple[str, ...]) -> float:
     """Return the estimated seconds of all that is to be done, on two cores."""
-    return sum(entry.estimate().seconds for entry in pending_entries(place, only) if not entry.can_restore(place))
+    return sum(entry.estimate().seconds for entry in pending_entries(place, only) if not is_taken(entry, place))
 
 
 def _is_free(place: Workplace, entry: Entry) -> bool:

@@ -17,11 +17,11 @@ from medfe.experiments.pairs import AutoencoderPair
 from medfe.experiments.records import TABLES, read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
-from medfe.inference import WEIGHTS
+from medfe.inference import shipped_file
 from medfe.training.checkpoint import load_config, write_atomically
 from medfe.training.generator import train_generator
 from medfe.training.loop import resolve_precision
-from medfe.weightfiles import GENERATOR_FILE, read_metadata
+from medfe.weightfiles import GENERATOR_FILE, read_metadata, weights_digest
 
 SECONDS_PER_IMAGE = {"faces64": 0.038, "faces128": 0.099, "tiny": 0.012}
 """A training step divided by its images, on two threads of the CPU that the estimates were measured on."""
@@ -107,15 +107,16 @@ class GeneratorRun(Entry):
         folder = place.folder(self)
         matching = self._match(place) if self.matches else {}
         config = self._placed(place, matching.get("weight"))
+        row = training_row(folder, folder / GENERATOR_FILE, config)
         metrics, areas = measure_run(self.evaluation, self.name, folder, config.generator.image_size, place)
         content: dict[str, Any] = {
             "commit": read_metadata(folder / GENERATOR_FILE).get("commit", ""),
             "precision": resolve_precision(config.precision), "weight": config.target.weight,
-            "training": training_row(folder, config), "metrics": metrics, "areas": areas,
+            "training": row, "metrics": metrics, "areas": areas, "weights": weights_digest(folder / GENERATOR_FILE),
         }  # fmt: skip
         if self.pair:
             pair = self._pair(place)
-            content |= {"autoencoders": pair.reconstruction(place), "autoencoders_sha256": pair.sha256(place)}
+            content |= {"autoencoders": pair.reconstruction(place), "autoencoders_weights": pair.weights(place)}
         if matching:
             achieved = gradient_norm(folder, place.photographs(self.matched_on))
             content["matching"] = {**matching, "achieved": achieved, "ratio": achieved / matching["reference_norm"]}
@@ -123,26 +124,29 @@ class GeneratorRun(Entry):
             content[TABLES] = channel_tables(folder, place.photographs(self.evaluation.channels))
         return content
 
+    def requires(self, experiment: Experiment) -> tuple[str, ...]:
+        """Return `needs`, and the auto-encoders of matched runs, for their gradients."""
+        matched = [experiment[name] for name in self.matches or ()]
+        pairs = [entry.pair for entry in matched if isinstance(entry, GeneratorRun) and entry.pair]
+        return tuple(dict.fromkeys([*self.needs, *pairs]))
+
     def can_restore(self, place: Workplace) -> bool:
         """Tell whether its weights are shipped."""
         if self.matches:  # its weight is measured on other runs first
             return False
-        commit = (read_record(place.results, place.experiment, self) or {}).get("commit", "")
-        return stands_in(self._shipped, commit, self._placed(place), place.folder(self) / GENERATOR_FILE)
-
-    @property
-    def _shipped(self) -> Path:
-        return WEIGHTS / self.preset / f"{self.target}.safetensors"
+        digest = (read_record(place.results, place.experiment, self) or {}).get("weights", "")
+        shipped, weights = shipped_file(self.preset, self.target), place.folder(self) / GENERATOR_FILE
+        return stands_in(shipped, digest, self._placed(place), weights)
 
     def restore(self, place: Workplace) -> None:
-        """Take what is shipped if that is this run, else train it as far as it is not."""
+        """Take the shipped weights if this run made them, else train it as far as it is not."""
         folder = place.folder(self)
         config = self._placed(place, self._match(place)["weight"] if self.matches else None)
         weights = folder / GENERATOR_FILE
         if is_trained(folder, weights, config):
             return
         if self.can_restore(place):
-            take_shipped(self._shipped, config, weights)
+            take_shipped(shipped_file(self.preset, self.target), config, weights)
         else:
             train_to_the_end(train_generator, config, folder, place)
 

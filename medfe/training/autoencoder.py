@@ -20,7 +20,6 @@ from medfe.training.checkpoint import (
     refuse_finished,
     save_config,
     save_state,
-    settings_digest,
 )
 from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
@@ -61,8 +60,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
     check_same_run(folder, config, weights)
     seen, state = state_stamp(folder), load_state(folder)
-    if not state:
-        refuse_finished(weights, config, config.max_steps)
+    refuse_finished(folder, weights, config.max_steps)
     started_by = commits(state)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
@@ -163,6 +161,7 @@ def describe(config: AutoencoderRunConfig, out: Path) -> str:
     """
     kind = config.autoencoder.kind
     check_same_run(out / kind, config, out / f"{kind}.safetensors")
+    refuse_finished(out / kind, out / f"{kind}.safetensors", config.max_steps)
     samples = build_samples(config)
     network = build_autoencoder(config.autoencoder)
     return "\n".join([
@@ -187,5 +186,5 @@ def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str) 
     """Return what an auto-encoder's weight file says about itself."""
     return {
         "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
-        "step": step, "images": step * config.batch_size, "commit": commits, "settings": settings_digest(config),
+        "step": step, "images": step * config.batch_size, "commit": commits,
     }  # fmt: skip

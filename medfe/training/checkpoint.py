@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import hashlib
 import json
 import os
 import subprocess
@@ -23,8 +22,6 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # What may differ when a run goes on: it changes neither the data nor the weights.
 _FREE = frozenset({"workers", "save_every", "log_every", "compile", "data.cache", "generator.checkpointing"})
-# Settings that name files: what is in them, and not where they lie, decides the weights.
-_FILES = frozenset({"data.root", "losses.backbone_weights", "target.autoencoders", "initial_weights"})
 
 
 def save_config(folder: Path, config: Settings) -> None:
@@ -73,13 +70,6 @@ def check_same_run(folder: Path, config: Settings, weights: Path | None = None) 
         raise MedfeError(f"{folder}: holds a run with other settings ({listed}); use its settings or another folder")
 
 
-def settings_digest(config: Settings) -> str:
-    """Return a short hash of all settings that decide the weights, the same on every machine."""
-    values = _flat(config.model_dump(mode="json"))
-    text = json.dumps({name: values[name] for name in values.keys() - _FREE - _FILES}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
@@ -87,16 +77,22 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def refuse_finished(weights: Path, config: Settings, max_steps: int) -> None:
-    """Refuse to train anew, over its own finished weights, a run without a saved state.
+def refuse_finished(folder: Path, weights: Path, max_steps: int) -> None:
+    """Refuse to train anew, where a run has no saved state, over weights that are finished, or not of this run.
+
+    Args:
+        folder: run folder, whose settings were compared already.
+        weights: its weight file.
+        max_steps: steps of the whole run.
 
     Raises:
-        MedfeError: if the weight file is of a complete training with these settings.
+        MedfeError: if there are such weights.
     """
-    if not weights.is_file():
+    if not weights.exists() or (folder / STATE_FILE).exists():
         return
-    metadata = read_metadata(weights)
-    if metadata.get("step") == max_steps and metadata.get("settings", "") in ("", settings_digest(config)):
+    if not (folder / CONFIG_FILE).exists():
+        raise MedfeError(f"{weights}: weights without their settings; give another folder, or delete the file to train")
+    if read_metadata(weights).get("step") == max_steps:
         raise MedfeError(f"{weights}: this training is complete, but its state is gone; delete the file to train again")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from medfe.backbones import VGG16_URL, build_backbone
@@ -23,8 +23,9 @@ from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.initial import history_line, read_initial_weights
 from medfe.training.logging import RunLog
 from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
+from medfe.training.objective import ConstrainedGenerator
 from medfe.training.run import Advance, Run
-from medfe.weightfiles import GENERATOR_FILE, fill
+from medfe.weightfiles import GENERATOR_FILE
 
 SAMPLES = 6
 
@@ -51,8 +52,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     # What can be wrong is found before anything is written.
     check_same_run(out, config, out / GENERATOR_FILE)
     seen, state = state_stamp(out), load_state(out)
-    if not state:
-        refuse_finished(out / GENERATOR_FILE, config, config.max_steps)
+    refuse_finished(out, out / GENERATOR_FILE, config.max_steps)
     first_step = state["step"] if state else 0
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
@@ -149,13 +149,13 @@ def describe(config: RunConfig, out: Path) -> str:
         MedfeError: as `train_generator`.
     """
     check_same_run(out, config, out / GENERATOR_FILE)
+    refuse_finished(out, out / GENERATOR_FILE, config.max_steps)
     samples = build_samples(config)
     initial = None if (out / STATE_FILE).exists() else read_initial_weights(config)
     generator, critics = build_generator(config.generator), build_critics(config.generator)
     target = build_target(config.target, config.generator)
     if initial:
-        own = {name: tensor for name, tensor in initial.tensors.items() if name.startswith("generator.")}
-        fill(nn.ModuleDict({"generator": generator}), own, initial.source)
+        ConstrainedGenerator(generator, target).start_from(initial, config.target.arm)
     return "\n".join([
         describe_samples(samples, config.max_steps, config.batch_size),
         f"trained parameters: generator {count_parameters(generator) / 1e6:.1f} M, critics "

@@ -12,7 +12,7 @@ from medfe.config import GeneratorConfig, RunConfig, parse
 from medfe.errors import MedfeError
 from medfe.weightfiles import load_weights
 
-_HISTORY = ("preset", "seed", "step", "images", "commit")
+_HISTORY = ("preset", "seed", "step", "images", "commit", "rounded")
 
 
 class InitialWeights(NamedTuple):

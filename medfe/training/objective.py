@@ -15,6 +15,8 @@ from medfe.models.branches import Features
 from medfe.models.critic import Critics
 from medfe.models.generator import Generator, GeneratorOutput
 from medfe.targets import Target
+from medfe.training.initial import InitialWeights
+from medfe.weightfiles import fill
 
 
 class ConstrainedGenerator(nn.Module):
@@ -29,6 +31,35 @@ class ConstrainedGenerator(nn.Module):
         """Return the generator's output and the unweighted intermediate term."""
         output = self.generator(image, mask)
         return output, self.target.loss(Features(output.structure, output.texture), goals)
+
+    def inference_names(self) -> set[str]:
+        """Return the names of all that is kept of a training: the generator, and what is trained of the target."""
+        names = {name for name in self.state_dict() if name.startswith("generator.")}
+        names |= {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        parts = [("target", self.target, False), *(
+            (f"target.{name}", module, True) for name, module in self.target.named_children()
+        )]  # fmt: skip
+        for prefix, module, recurse in parts:  # buffers, where there is something to train beside them
+            if any(parameter.requires_grad for parameter in module.parameters(recurse)):
+                names |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=recurse)}
+        return names
+
+    def start_from(self, initial: InitialWeights, arm: str) -> None:
+        """Take over the weights of an earlier training, for a training in `arm`.
+
+        Raises:
+            MedfeError: if they are of other networks.
+        """
+        needed = self.inference_names()
+        if initial.arm != arm:  # another arm's read-out of the features is no use
+            needed = {name for name in needed if name.startswith("generator.")}
+        given = {
+            name: tensor
+            for name, tensor in initial.tensors.items()
+            if name in needed or name.startswith("generator.")  # one too many is refused
+        }
+        own = self.state_dict()
+        fill(self, {name: own[name] for name in own.keys() - needed} | given, initial.source)
 
 
 class BackboneTerms(nn.Module):

@@ -16,7 +16,7 @@ from medfe.losses import Mean, weigh
 from medfe.models.critic import build_critics
 from medfe.models.generator import build_generator
 from medfe.targets import build_target
-from medfe.training.checkpoint import commits, save_state, settings_digest
+from medfe.training.checkpoint import commits, save_state
 from medfe.training.initial import InitialWeights
 from medfe.training.loop import check_finite, mean_of_processes, schedule_factor, seed_step, set_learning_rate
 from medfe.training.objective import (
@@ -27,7 +27,7 @@ from medfe.training.objective import (
     generator_adversarial_loss,
     reconstruction_terms,
 )
-from medfe.weightfiles import GENERATOR_FILE, fill, save_weights
+from medfe.weightfiles import GENERATOR_FILE, save_weights
 
 
 class MovingAverage:
@@ -176,15 +176,8 @@ class Run:
 
     def inference_state(self) -> dict[str, Tensor]:
         """Return generator and trained parts of the target, averaged, with buffers; frozen networks stay out."""
-        state = self.raw_pair.state_dict()
-        kept = {name for name in state if name.startswith("generator.")}
-        parts = [("target", self.target, False), *(
-            (f"target.{name}", module, True) for name, module in self.target.named_children()
-        )]  # fmt: skip
-        for prefix, module, recurse in parts:
-            if any(parameter.requires_grad for parameter in module.parameters(recurse)):
-                kept |= {f"{prefix}.{name}" for name, _ in module.named_buffers(recurse=recurse)}
-        return {name: tensor for name, tensor in state.items() if name in kept} | self.ema.state()
+        names = self.raw_pair.inference_names()
+        return {name: tensor for name, tensor in self.raw_pair.state_dict().items() if name in names} | self.ema.state()
 
     def start_from(self, initial: InitialWeights) -> None:
         """Take over the weights of an earlier training; critics and optimizers begin anew.
@@ -192,13 +185,7 @@ class Run:
         Raises:
             MedfeError: if they are of other networks.
         """
-        own = self.raw_pair.state_dict()
-        needed = set(self.inference_state())
-        if initial.arm != self.config.target.arm:  # another arm's read-out of the features is no use
-            needed = {name for name in needed if name.startswith("generator.")}
-        known = {name for name in initial.tensors if name.startswith("generator.")}  # one too many is refused
-        tensors = {name: tensor for name, tensor in initial.tensors.items() if name in needed | known}
-        fill(self.raw_pair, {name: own[name] for name in own.keys() - needed} | tensors, initial.source)
+        self.raw_pair.start_from(initial, self.config.target.arm)
         self.ema.restore(dict(self.raw_pair.named_parameters()))
         self.earlier = initial.history
 
@@ -254,6 +241,5 @@ def generator_metadata(
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
         "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
-        "settings": settings_digest(config),
         **({"earlier": list(earlier)} if earlier else {}),
     }  # fmt: skip

@@ -1,6 +1,5 @@
 """Records hold what tables need, count for every experiment with the same run, and are refused for another."""
 
-import hashlib
 import shutil
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from medfe.errors import MedfeError
 from medfe.experiments.records import read_record, write_table
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.summary import summarize
+from medfe.weightfiles import weights_digest
 
 from .conftest import names, small_experiment
 
@@ -28,12 +28,12 @@ def test_a_record_holds_what_tables_need(finished):
     assert record["training"]["terms"]["intermediate"] > 0
     assert 0 < record["autoencoders"]["texture_l1"] < 2
     weights = finished.folder(finished.experiment["autoencoders_seed0"]) / "structure.safetensors"
-    assert record["autoencoders_sha256"]["structure"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["autoencoders_weights"]["structure"] == {"digest": weights_digest(weights), "rounded": None}
     assert record["versions"]["torch"]
     assert record["status"] == "done"
     pair = read_record(finished.results, finished.experiment, finished.experiment["autoencoders_seed0"])
     assert pair["precision"] == record["precision"] == "32-true"
-    assert set(pair["commits"]) == {"texture", "structure"}
+    assert pair["weights"]["structure"] == weights_digest(weights) != pair["weights"]["texture"]
 
 
 def test_no_result_names_a_place_of_this_machine(finished):

@@ -1,11 +1,13 @@
 """Trainings that start from others, and shipped weights that stand in for a training that is recorded."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from medfe import inference
 from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.experiments import pairs, trainings
@@ -13,16 +15,14 @@ from medfe.experiments.building import pair, training
 from medfe.experiments.entry import Experiment
 from medfe.experiments.measurement import Evaluation
 from medfe.experiments.overview import overview
-from medfe.experiments.records import record_path
-from medfe.experiments.runfolder import is_trained
+from medfe.experiments.records import read_record, record_path
 from medfe.experiments.runner import pending_entries, run_experiment
-from medfe.experiments.shipped import stands_in, take_shipped
-from medfe.training.autoencoder import autoencoder_metadata, train_autoencoder
+from medfe.experiments.shipped import stands_in
+from medfe.training.autoencoder import train_autoencoder
 from medfe.training.checkpoint import load_config
-from medfe.training.generator import train_generator
+from medfe.training.generator import describe, train_generator
 from medfe.training.loop import build_fabric
-from medfe.training.run import generator_metadata
-from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights, weights_digest
 
 from .conftest import AUTOENCODER, RUN
 
@@ -61,8 +61,7 @@ def trained(monkeypatch):
 @pytest.fixture
 def ship(monkeypatch, tmp_path):
     """Function that makes the weights of a workplace's entries those that the package ships."""
-    for module in (pairs, trainings):
-        monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(inference, "WEIGHTS", tmp_path / "weights")
     return lambda place, *names: _ship(place, tmp_path / "weights", *names)
 
 
@@ -104,9 +103,20 @@ def test_what_shipped_weights_started_from_is_not_trained_again(halves, trained,
     trained.clear()
     elsewhere = replace(halves, out=tmp_path / "elsewhere")
     assert [entry.name for entry in pending_entries(elsewhere)] == [PAIR, SECOND, THIRD]
-    hours = sum(elsewhere.experiment[name].estimate().seconds for name in (PAIR, SECOND, THIRD)) / 3600
-    assert f"to do: 3 runs, about {hours:.1f} hours" not in overview(elsewhere)
+    said = overview(elsewhere)
+    assert said.count("done, its weights are taken from the package") == 2
+    assert "to do: 1 runs" in said
     run_experiment(elsewhere)
+    journal = (elsewhere.out / "halves.log").read_text()
+    assert f"{SECOND}: begun, taken from the package" in journal
+    assert f"{THIRD}: begun, estimated" in journal
+    assert (
+        load_weights(elsewhere.folder(elsewhere.experiment[SECOND]) / GENERATOR_FILE).metadata["rounded"] == "float16"
+    )
+    third = read_record(elsewhere.results, elsewhere.experiment, elsewhere.experiment[THIRD])
+    pair_record = read_record(elsewhere.results, elsewhere.experiment, elsewhere.experiment[PAIR])
+    for kind, used in third["autoencoders_weights"].items():
+        assert used == {"digest": pair_record["weights"][kind], "rounded": "float16"}
     assert trained == [THIRD]
     assert not elsewhere.folder(elsewhere.experiment[FIRST]).exists()
 
@@ -114,19 +124,26 @@ def test_what_shipped_weights_started_from_is_not_trained_again(halves, trained,
 @pytest.mark.parametrize("kind", ["generator", "texture"])
 def test_what_is_under_way_is_trained_on(tmp_path, kind):
     if kind == "generator":
-        config = RunConfig.create("tiny", **RUN)
-        metadata, weights = generator_metadata(config, config.max_steps, "0123456789ab"), tmp_path / GENERATOR_FILE
-        state = tmp_path / "state.ckpt"
+        config, weights, folder = RunConfig.create("tiny", **RUN), tmp_path / GENERATOR_FILE, tmp_path
     else:
         config = AutoencoderRunConfig.create("tiny", "texture", **AUTOENCODER)
-        metadata = autoencoder_metadata(config, config.max_steps, "0123456789ab")
-        weights, state = tmp_path / "texture.safetensors", tmp_path / "texture" / "state.ckpt"
+        weights, folder = tmp_path / "texture.safetensors", tmp_path / "texture"
     shipped = tmp_path / "shipped.safetensors"
-    save_weights(shipped, {"a": torch.ones(2)}, metadata)
-    assert stands_in(shipped, "0123456789ab", config, weights)
-    state.parent.mkdir(exist_ok=True)
-    state.touch()
-    assert not stands_in(shipped, "0123456789ab", config, weights)
+    save_weights(shipped, {"a": torch.ones(2)}, {})
+    assert stands_in(shipped, weights_digest(shipped), config, weights)
+    folder.mkdir(exist_ok=True)
+    (folder / "state.ckpt").touch()
+    assert not stands_in(shipped, weights_digest(shipped), config, weights)
+
+
+def test_a_pair_of_which_one_is_trained_here_takes_the_other(halves, trained, ship, tmp_path):
+    run_experiment(halves, only=(FIRST,))
+    ship(halves, PAIR, FIRST)
+    (tmp_path / "weights" / "tiny" / "texture.safetensors").unlink()
+    trained.clear()
+    elsewhere = replace(halves, out=tmp_path / "elsewhere")
+    run_experiment(elsewhere, only=(SECOND,))
+    assert trained == [f"{PAIR}.texture", SECOND]
 
 
 def test_a_training_that_was_elsewhere_is_not_measured_as_one_made_here(halves, ship, tmp_path):
@@ -136,7 +153,10 @@ def test_a_training_that_was_elsewhere_is_not_measured_as_one_made_here(halves, 
     run_experiment(elsewhere, only=(SECOND,))
     folder = elsewhere.folder(elsewhere.experiment[FIRST])
     record_path(elsewhere.results, elsewhere.experiment, elsewhere.experiment[FIRST]).unlink()
-    with pytest.raises(MedfeError, match=f"{folder}: metrics.jsonl is missing, its training was elsewhere"):
+    with pytest.raises(
+        MedfeError,
+        match=f"so its weights were not trained here; delete {folder / GENERATOR_FILE} to",
+    ):
         run_experiment(elsewhere, only=(FIRST,))
 
 
@@ -154,33 +174,51 @@ def test_finished_weights_without_a_state_are_not_trained_over(halves, ship, tmp
         train_autoencoder(load_config(texture / "texture", AutoencoderRunConfig), texture, build_fabric("32-true"))
 
 
-@pytest.mark.parametrize(
-    "change", [{}, {"settings": "0123456789ab"}, {"step": 1}, {"commit": "ba9876543210"}, {"earlier": [{"seed": 0}]}]
-)
-def test_shipped_weights_of_another_training_are_left_alone(tmp_path, change):
-    config = RunConfig.create("tiny", **{**RUN, "seed": 4})
-    metadata = generator_metadata(config, config.max_steps, "0123456789ab") | change
-    shipped, weights = tmp_path / "none.safetensors", tmp_path / "out" / GENERATOR_FILE
-    save_weights(shipped, {"generator.a": torch.ones(2)}, metadata)
-    assert stands_in(shipped, "0123456789ab", config, weights) == (not change)
-    further = config.replace(initial_weights=tmp_path / "earlier.safetensors")
-    assert stands_in(shipped, "0123456789ab", further, weights) == ("earlier" in change)
-    for other in ({"seed": 5}, {"batch_size": 3}, {"losses": config.losses.replace(l1_image=7.0)}):
-        assert not stands_in(shipped, "0123456789ab", config.replace(**other), weights)
-    take_shipped(shipped, config, weights)
-    assert is_trained(weights.parent, weights, config) == (change.get("step") is None)
+def test_only_the_very_weights_of_the_record_stand_in(tmp_path):
+    config, weights, shipped = RunConfig.create("tiny", **RUN), tmp_path / "out" / GENERATOR_FILE, tmp_path / "shipped"
+    made = {"a": torch.tensor([1.0, 1 / 3]), "steps": torch.tensor(7)}
+    save_weights(tmp_path / "made", made, {"step": 3})
+    digest = weights_digest(tmp_path / "made")
+    for tensors, same in (
+        (made, True), ({**made, "a": torch.tensor([1.0, 0.3])}, False), ({**made, "steps": torch.tensor(8)}, False),
+        ({"b": made["a"], "steps": made["steps"]}, False), ({**made, "a": made["a"][None]}, False),
+    ):  # fmt: skip
+        save_weights(shipped, tensors, {"step": 3}, dtype=torch.float16)
+        assert stands_in(shipped, digest, config, weights) == same
+    assert not stands_in(shipped, "", config, weights)  # of a record that does not know
+    assert not stands_in(tmp_path / "missing", digest, config, weights)
+    shipped.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert not stands_in(shipped, digest, config, weights)
 
 
-def test_an_unknown_commit_is_not_the_same_as_another_unknown_one(tmp_path):
-    config = RunConfig.create("tiny", **RUN)
-    shipped = tmp_path / "none.safetensors"
-    save_weights(shipped, {"generator.a": torch.ones(2)}, generator_metadata(config, config.max_steps, ""))
-    assert not stands_in(shipped, "", config, tmp_path / "out" / GENERATOR_FILE)
+def test_weights_without_settings_are_not_trained_over(tmp_path, data):
+    config = RunConfig.create("tiny", **RUN, data={"root": data / "utkface" / "train"})
+    save_weights(tmp_path / GENERATOR_FILE, {"a": torch.ones(2)}, {"kind": "generator"})
+    for train in (describe, partial(train_generator, fabric=build_fabric("32-true"))):
+        with pytest.raises(MedfeError, match=f"{GENERATOR_FILE}: weights without their settings; give another folder"):
+            train(config, tmp_path)
+    assert load_file(tmp_path / GENERATOR_FILE).keys() == {"a"}
 
 
-def test_where_nothing_is_shipped_nothing_stands_in(tmp_path):
-    config = RunConfig.create("tiny")
-    assert not stands_in(tmp_path / "none.safetensors", "0123456789ab", config, tmp_path / "out" / GENERATOR_FILE)
+def test_a_matched_run_beside_shipped_weights_has_the_auto_encoders_for_its_gradients(
+    data, workplace, trained, ship, tmp_path
+):
+    evaluation = Evaluation("utkface/val", masks=("center",))
+    arms = [training("tiny", arm, 0, evaluation=evaluation, changes=RUN) for arm in ("low_resolution", "autoencoder")]
+    matched = training(
+        "tiny", "low_resolution", 0, arm="matched", evaluation=evaluation, changes=RUN,
+        matches=("autoencoder_seed0", "low_resolution_seed0"),
+    )  # fmt: skip
+    entries = (pair("tiny", 0, "utkface/train", "utkface/val", **AUTOENCODER), *arms, matched)
+    place = workplace(Experiment(name="matching", question="Is it as strong?", entries=entries))
+    run_experiment(place, only=("autoencoder_seed0", "low_resolution_seed0"))
+    for name in ("low_resolution_seed0", "autoencoder_seed0"):
+        tensors, metadata = load_weights(place.folder(place.experiment[name]) / GENERATOR_FILE)
+        save_weights(tmp_path / "weights" / "tiny" / f"{metadata['target']['arm']}.safetensors", tensors, metadata)
+    trained.clear()
+    elsewhere = replace(place, out=tmp_path / "elsewhere")
+    run_experiment(elsewhere)
+    assert trained == [f"{PAIR}.texture", f"{PAIR}.structure", "matched_seed0"]
 
 
 def test_without_a_record_nothing_stands_in(halves, trained, ship, tmp_path):

@@ -109,12 +109,13 @@ def test_weights_that_do_not_fit_are_refused(train, earlier, tmp_path, change, d
     assert not (tmp_path / "out").exists()
 
 
-def test_the_same_arm_needs_its_read_out_too(train, earlier, tmp_path):
+@pytest.mark.parametrize("dry", [False, True])
+def test_the_same_arm_needs_its_read_out_too(train, earlier, tmp_path, dry):
     path = earlier / WEIGHTS
     tensors = load_weights(path).tensors
     del tensors[next(key for key in tensors if key.startswith("target."))]
     rewrite(path, tensors)
-    code, error = train(tmp_path / "out", "--initial-weights", str(path))
+    code, error = train(tmp_path / "out", "--initial-weights", str(path), *["--dry-run"] * dry)
     assert (code, "tensor target." in error, "is missing" in error) == (2, True, True)
 
 
