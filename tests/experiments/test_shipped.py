@@ -12,7 +12,7 @@ from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.experiments import pairs, trainings
 from medfe.experiments.building import pair, training
-from medfe.experiments.entry import Experiment
+from medfe.experiments.entry import Experiment, Workplace
 from medfe.experiments.measurement import Evaluation
 from medfe.experiments.overview import overview
 from medfe.experiments.records import read_record, record_path
@@ -30,9 +30,9 @@ FIRST, SECOND, THIRD = "autoencoder_half_seed0", "autoencoder_seed1", "autoencod
 PAIR = "autoencoders_seed0"
 
 
-@pytest.fixture
-def halves(data, workplace):
-    """A pair, and an arm in three parts, each going on from the one before: the workplace."""
+@pytest.fixture(scope="module")
+def made(data, tmp_path_factory):
+    """A pair, and an arm in three parts, each going on from the one before; all but the third have run. Not changed."""
     evaluation = Evaluation("utkface/val", masks=("center",))
     first = training("tiny", "autoencoder", 0, arm="autoencoder_half", evaluation=evaluation, changes=RUN)
     second, third = (
@@ -40,7 +40,26 @@ def halves(data, workplace):
         for seed, start in ((1, FIRST), (2, SECOND))
     )
     entries = (pair("tiny", 0, "utkface/train", "utkface/val", **AUTOENCODER), first, second, third)
-    return workplace(Experiment(name="halves", question="Does it go on?", entries=entries))
+    folder = tmp_path_factory.mktemp("made")
+    experiment = Experiment(name="parts", question="Does it go on?", entries=entries)
+    place = Workplace(experiment=experiment, data=data, out=folder / "out", results=folder / "results")
+    run_experiment(place, only=(SECOND,))
+    return place
+
+
+@pytest.fixture
+def elsewhere(made, tmp_path):
+    """Function that returns the workplace of another machine: records of these entries, no weights."""
+
+    def elsewhere(*told):
+        place = replace(made, out=tmp_path / "out", results=tmp_path / "results")
+        for name in told:
+            source, copy = (record_path(one.results, made.experiment, made.experiment[name]) for one in (made, place))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source.read_bytes())
+        return place
+
+    return elsewhere
 
 
 @pytest.fixture
@@ -75,50 +94,52 @@ def _ship(place, folder, *names):
             save_weights(folder / "tiny" / target, tensors, metadata, dtype=torch.float16)
 
 
-def test_a_training_starts_from_the_weights_of_the_one_before(halves):
-    run_experiment(halves, only=(SECOND,))
-    second = load_weights(halves.folder(halves.experiment[SECOND]) / GENERATOR_FILE)
-    assert [(one["seed"], one["images"]) for one in second.metadata["earlier"]] == [(0, 6)]
-    one, other = (load_file(halves.folder(halves.experiment[name]) / GENERATOR_FILE) for name in (FIRST, SECOND))
+def weights_of(place, name):
+    return place.folder(place.experiment[name]) / GENERATOR_FILE
+
+
+def test_a_training_starts_from_the_weights_of_the_one_before(made):
+    metadata = load_weights(weights_of(made, SECOND)).metadata
+    assert [(one["seed"], one["images"]) for one in metadata["earlier"]] == [(0, 6)]
+    one, other = (load_file(weights_of(made, name)) for name in (FIRST, SECOND))
     moved = torch.cat([(one[name] - other[name]).abs().flatten() for name in one if name.startswith("generator.")])
     assert 0 < moved.max() < 3 * 3 * 2e-4  # three steps of Adam, each of about its rate
 
 
-def test_shipped_weights_spare_the_training_that_made_them(halves, trained, ship, tmp_path):
-    run_experiment(halves, only=(FIRST,))
-    assert trained == [f"{PAIR}.texture", f"{PAIR}.structure", FIRST]
-    ship(halves, PAIR, FIRST)
-    trained.clear()
-    elsewhere = replace(halves, out=tmp_path / "elsewhere")
-    run_experiment(elsewhere, only=(SECOND,))
+def test_shipped_weights_spare_the_training_that_made_them(made, elsewhere, trained, ship):
+    ship(made, PAIR, FIRST)
+    place = elsewhere(PAIR, FIRST)
+    run_experiment(place, only=(SECOND,))
     assert trained == [SECOND]
-    taken, made = (load_file(place.folder(place.experiment[FIRST]) / GENERATOR_FILE) for place in (elsewhere, halves))
-    for name, value in made.items():
+    taken, original = (load_file(weights_of(one, FIRST)) for one in (place, made))
+    for name, value in original.items():
         torch.testing.assert_close(taken[name], value.half().float(), rtol=0, atol=0)
 
 
-def test_what_shipped_weights_started_from_is_not_trained_again(halves, trained, ship, tmp_path):
-    run_experiment(halves, only=(SECOND,))
-    ship(halves, PAIR, SECOND)
-    trained.clear()
-    elsewhere = replace(halves, out=tmp_path / "elsewhere")
-    assert [entry.name for entry in pending_entries(elsewhere)] == [PAIR, SECOND, THIRD]
-    said = overview(elsewhere)
+def test_what_shipped_weights_started_from_is_not_trained_again(made, elsewhere, trained, ship):
+    ship(made, PAIR, SECOND)
+    place = elsewhere(PAIR, FIRST, SECOND)
+    assert [entry.name for entry in pending_entries(place)] == [PAIR, SECOND, THIRD]
+    said = overview(place)
     assert said.count("done, its weights are taken from the package") == 2
     assert "to do: 1 runs" in said
-    run_experiment(elsewhere)
-    journal = (elsewhere.out / "halves.log").read_text()
+    run_experiment(place)
+    assert trained == [THIRD]
+    assert not weights_of(place, FIRST).parent.exists()
+    journal = (place.out / "parts.log").read_text()
     assert f"{SECOND}: begun, taken from the package" in journal
     assert f"{THIRD}: begun, estimated" in journal
-    assert (
-        load_weights(elsewhere.folder(elsewhere.experiment[SECOND]) / GENERATOR_FILE).metadata["rounded"] == "float16"
-    )
-    third = read_record(elsewhere.results, elsewhere.experiment, elsewhere.experiment[THIRD])
-    pair_record = read_record(elsewhere.results, elsewhere.experiment, elsewhere.experiment[PAIR])
-    for kind, used in third["autoencoders_weights"].items():
-        assert used == {"digest": pair_record["weights"][kind], "rounded": "float16"}
-    assert trained == [THIRD]
-    assert not elsewhere.folder(elsewhere.experiment[FIRST]).exists()
+
+
+def test_records_tell_that_weights_were_rounded(made, elsewhere, ship):
+    ship(made, PAIR, SECOND)
+    place = elsewhere(PAIR, FIRST, SECOND)
+    run_experiment(place)
+    metadata = load_weights(weights_of(place, THIRD)).metadata
+    assert [(one["seed"], one["rounded"]) for one in metadata["earlier"]] == [(0, None), (1, "float16")]
+    told = {name: read_record(place.results, place.experiment, place.experiment[name]) for name in (PAIR, THIRD)}
+    for kind, used in told[THIRD]["autoencoders_weights"].items():
+        assert used == {"digest": told[PAIR]["weights"][kind], "rounded": "float16"}
 
 
 @pytest.mark.parametrize("kind", ["generator", "texture"])
@@ -136,42 +157,28 @@ def test_what_is_under_way_is_trained_on(tmp_path, kind):
     assert not stands_in(shipped, weights_digest(shipped), config, weights)
 
 
-def test_a_pair_of_which_one_is_trained_here_takes_the_other(halves, trained, ship, tmp_path):
-    run_experiment(halves, only=(FIRST,))
-    ship(halves, PAIR, FIRST)
+def test_a_pair_of_which_one_is_trained_here_takes_the_other(made, elsewhere, trained, ship, tmp_path):
+    ship(made, PAIR, FIRST)
     (tmp_path / "weights" / "tiny" / "texture.safetensors").unlink()
-    trained.clear()
-    elsewhere = replace(halves, out=tmp_path / "elsewhere")
-    run_experiment(elsewhere, only=(SECOND,))
+    run_experiment(elsewhere(PAIR, FIRST), only=(SECOND,))
     assert trained == [f"{PAIR}.texture", SECOND]
 
 
-def test_a_training_that_was_elsewhere_is_not_measured_as_one_made_here(halves, ship, tmp_path):
-    run_experiment(halves, only=(FIRST,))
-    ship(halves, PAIR, FIRST)
-    elsewhere = replace(halves, out=tmp_path / "elsewhere")
-    run_experiment(elsewhere, only=(SECOND,))
-    folder = elsewhere.folder(elsewhere.experiment[FIRST])
-    record_path(elsewhere.results, elsewhere.experiment, elsewhere.experiment[FIRST]).unlink()
-    with pytest.raises(
-        MedfeError,
-        match=f"so its weights were not trained here; delete {folder / GENERATOR_FILE} to",
-    ):
-        run_experiment(elsewhere, only=(FIRST,))
-
-
-def test_finished_weights_without_a_state_are_not_trained_over(halves, ship, tmp_path):
-    run_experiment(halves, only=(FIRST,))
-    ship(halves, PAIR, FIRST)
-    elsewhere = replace(halves, out=tmp_path / "elsewhere")
-    run_experiment(elsewhere, only=(SECOND,))
-    first, texture = (elsewhere.folder(elsewhere.experiment[name]) for name in (FIRST, PAIR))
-    before = (first / GENERATOR_FILE).read_bytes()
-    with pytest.raises(MedfeError, match=f"{first / GENERATOR_FILE}: this training is complete, but its state is gone"):
-        train_generator(load_config(first, RunConfig), first, build_fabric("32-true"))
-    assert (first / GENERATOR_FILE).read_bytes() == before
-    with pytest.raises(MedfeError, match=f"{texture / 'texture.safetensors'}: this training is complete, but its"):
-        train_autoencoder(load_config(texture / "texture", AutoencoderRunConfig), texture, build_fabric("32-true"))
+def test_weights_that_were_taken_are_neither_measured_as_made_here_nor_trained_over(made, elsewhere, ship):
+    ship(made, PAIR, FIRST)
+    place = elsewhere(PAIR, FIRST)
+    for name in (PAIR, FIRST):
+        place.experiment[name].restore(place)
+    first, folder = weights_of(place, FIRST), place.folder(place.experiment[PAIR])
+    record_path(place.results, place.experiment, place.experiment[FIRST]).unlink()
+    with pytest.raises(MedfeError, match=f"so its weights were not trained here; delete {first} to"):
+        run_experiment(place, only=(FIRST,))
+    before = first.read_bytes()
+    with pytest.raises(MedfeError, match=f"{first}: this training is complete, but its state is gone"):
+        train_generator(load_config(first.parent, RunConfig), first.parent, build_fabric("32-true"))
+    assert first.read_bytes() == before
+    with pytest.raises(MedfeError, match=f"{folder / 'texture.safetensors'}: this training is complete, but its"):
+        train_autoencoder(load_config(folder / "texture", AutoencoderRunConfig), folder, build_fabric("32-true"))
 
 
 def test_only_the_very_weights_of_the_record_stand_in(tmp_path):
@@ -216,15 +223,11 @@ def test_a_matched_run_beside_shipped_weights_has_the_auto_encoders_for_its_grad
         tensors, metadata = load_weights(place.folder(place.experiment[name]) / GENERATOR_FILE)
         save_weights(tmp_path / "weights" / "tiny" / f"{metadata['target']['arm']}.safetensors", tensors, metadata)
     trained.clear()
-    elsewhere = replace(place, out=tmp_path / "elsewhere")
-    run_experiment(elsewhere)
+    run_experiment(replace(place, out=tmp_path / "elsewhere"))
     assert trained == [f"{PAIR}.texture", f"{PAIR}.structure", "matched_seed0"]
 
 
-def test_without_a_record_nothing_stands_in(halves, trained, ship, tmp_path):
-    run_experiment(halves, only=(FIRST,))
-    ship(halves, PAIR, FIRST)
-    trained.clear()
-    fresh = replace(halves, out=tmp_path / "elsewhere", results=tmp_path / "other_results")
-    run_experiment(fresh, only=(FIRST,))
+def test_without_a_record_nothing_stands_in(made, elsewhere, trained, ship):
+    ship(made, PAIR, FIRST)
+    run_experiment(elsewhere(), only=(FIRST,))
     assert trained == [f"{PAIR}.texture", f"{PAIR}.structure", FIRST]
