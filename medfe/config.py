@@ -21,6 +21,7 @@ DecayRate = Annotated[float, Field(ge=0, lt=1)]
 MaskKind = Literal["center", "box", "brush", "irregular_thin", "irregular_medium", "irregular_thick"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
+AUTOENCODER_KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 ARMS = ("low_resolution", "autoencoder", "random_encoder", "block_dct", "none")
 GRID_STRIDE = 8  # texture, structure and equalization live at image_size / 8
 RGB_MEAN = (123 / 255, 104 / 255, 117 / 255)  # the colour that fills the hole before the encoder sees it

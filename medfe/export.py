@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from medfe.config import AutoencoderKind, RunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, RunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.data.images import center_square, resize, save_png, to_tensor, to_uint8
 from medfe.data.masks import center_mask, make_mask, mask_to_tensor
@@ -28,7 +28,6 @@ from medfe.training.initial import history_line
 from medfe.training.logging import METRICS_FILE
 from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
 
-KINDS: tuple[AutoencoderKind, ...] = ("texture", "structure")
 LAST_ROWS = 10
 GRID_FILE = "samples.png"
 CARD_FILE = "card.md"
@@ -57,7 +56,7 @@ def export_weights(
     groups = "" if errors is None else error_section(errors, runs)
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
-        sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in KINDS]
+        sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in AUTOENCODER_KINDS]
     config, names = configs[0], ", ".join(config.target.arm for config in configs)
     save_png(sample_grid([Inpainter.from_pretrained(_weight_file(out, config)) for config in configs]), out / GRID_FILE)
     card = out / CARD_FILE

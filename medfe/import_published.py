@@ -16,7 +16,7 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from medfe.config import AutoencoderConfig, AutoencoderKind, GeneratorConfig, RunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderConfig, AutoencoderKind, GeneratorConfig, RunConfig
 from medfe.data.images import center_square, resize, to_tensor
 from medfe.data.masks import center_mask, mask_to_tensor
 from medfe.data.samples import scenes
@@ -48,7 +48,6 @@ Part = Literal["encoder", "decoder", "bottleneck"]
 PARTS: tuple[Part, ...] = get_args(Part)
 _FILES = {"encoder": "EN.pth", "decoder": "DE.pth", "bottleneck": "MEDFE.pth"}
 _MARKS = {"encoder": "Encoder_1.", "decoder": "Decoder_1.", "bottleneck": "pc_block.", "critic": "model.0."}
-_KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 
 
 class Feeding(NamedTuple):
@@ -223,7 +222,7 @@ def _generator(files: list[_ReleasedFile], variant: Variant) -> Generator:
 
 def _autoencoders(file: _ReleasedFile, config: GeneratorConfig) -> dict[AutoencoderKind, Autoencoder]:
     found: dict[AutoencoderKind, Autoencoder] = {}
-    for kind in _KINDS:
+    for kind in AUTOENCODER_KINDS:
         prefix = ENCODERS.format(plural=f"{kind}s")
         if any(key.startswith(prefix) for key in file.tensors):
             network = build_autoencoder(AutoencoderConfig.matching(config, kind))

@@ -19,7 +19,7 @@ class Reproduce:
     out: Path
     """Folder for weights and features. What is there already goes on."""
     results: Path = Path("notebooks/results")
-    """Folder for records and tables. A run whose record is there is done."""
+    """Folder for records and tables. A run whose record is there, of whichever experiment, is done."""
     only: tuple[str, ...] = ()
     """Names of runs, or parts of names; what they start from is run too."""
     processes: int = 1

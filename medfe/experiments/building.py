@@ -35,7 +35,10 @@ def training(
     autoencoders_seed: int | None = None,
     **fields: Any,
 ) -> GeneratorRun:
-    """Return a training of an arm, called by `arm` and seed; it needs the seed's auto-encoders where the arm does."""
+    """Return a training of an arm, called by `arm` and seed.
+
+    Where the arm needs auto-encoders, they are the pair of `autoencoders_seed`, or else of the same seed.
+    """
     label = arm or target
     name = f"{label}_seed{seed}"
     pair_seed = seed if autoencoders_seed is None else autoencoders_seed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from medfe.config import AutoencoderKind, AutoencoderRunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, AutoencoderRunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experiment, Workplace, without
 from medfe.experiments.records import read_record
@@ -18,8 +18,6 @@ from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
 from medfe.training.loop import resolve_precision
 from medfe.weightfiles import read_metadata, weights_digest
-
-KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 
 SECONDS_PER_AUTOENCODER_IMAGE = 0.004
 """A training step at 64×64 divided by its images, on two threads; it grows with the pixels."""
@@ -51,19 +49,19 @@ class AutoencoderPair(Entry):
         """Return both trainings' settings and what they are judged on."""
         del experiment
         trainings: dict[str, Any] = {
-            kind: without(self.config(kind).model_dump(mode="json"), *MACHINE_SETTINGS) for kind in KINDS
+            kind: without(self.config(kind).model_dump(mode="json"), *MACHINE_SETTINGS) for kind in AUTOENCODER_KINDS
         }
         return {**trainings, "photographs": self.photographs, "held_out": self.held_out}
 
     def estimate(self) -> Estimate:
         """Return the cost of both."""
-        configs = [self.config(kind) for kind in KINDS]
+        configs = [self.config(kind) for kind in AUTOENCODER_KINDS]
         pixels = sum(one.max_steps * one.batch_size * (one.autoencoder.image_size / 64) ** 2 for one in configs)
         return Estimate(pixels * SECONDS_PER_AUTOENCODER_IMAGE, _DISK)
 
     def has_weights(self, place: Workplace) -> bool:
         """Tell whether both are trained."""
-        return all(self._is_trained(kind, place) for kind in KINDS)
+        return all(self._is_trained(kind, place) for kind in AUTOENCODER_KINDS)
 
     def run(self, place: Workplace) -> dict[str, Any]:
         """Train both and measure their reconstruction."""
@@ -71,9 +69,9 @@ class AutoencoderPair(Entry):
         folder = place.folder(self)
         training = {
             kind: training_row(folder / kind, folder / f"{kind}.safetensors", self._placed(kind, place))
-            for kind in KINDS
+            for kind in AUTOENCODER_KINDS
         }  # fmt: skip
-        commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in KINDS}
+        commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in AUTOENCODER_KINDS}
         return {
             "training": training, "autoencoders": self.reconstruction(place),
             "precision": resolve_precision(self._placed("texture", place).precision),
@@ -83,12 +81,12 @@ class AutoencoderPair(Entry):
 
     def can_restore(self, place: Workplace) -> bool:
         """Tell whether what is not trained here is shipped."""
-        return all(self._is_trained(kind, place) or self._is_shipped(kind, place) for kind in KINDS)
+        return all(self._is_trained(kind, place) or self._is_shipped(kind, place) for kind in AUTOENCODER_KINDS)
 
     def restore(self, place: Workplace) -> None:
         """Take those that are shipped if they are these, and train what is not complete."""
         folder = place.folder(self)
-        for kind in KINDS:
+        for kind in AUTOENCODER_KINDS:
             if self._is_trained(kind, place):
                 continue
             config = self._placed(kind, place)
@@ -101,7 +99,7 @@ class AutoencoderPair(Entry):
         """Return the mean absolute error of both reconstructions on held-out photographs, images in [-1, 1]."""
         folder = place.folder(self)
         row: dict[str, Any] = {"run": self.name, "held_out": self.held_out}
-        for kind in KINDS:
+        for kind in AUTOENCODER_KINDS:
             autoencoder = load_autoencoder(folder / f"{kind}.safetensors", kind)
             photographs = EvaluationPhotographs(place.photographs(self.held_out), autoencoder.config.image_size)
             row |= {f"{kind}_l1": reconstruction_l1(autoencoder, photographs), "photographs": len(photographs)}
@@ -109,7 +107,7 @@ class AutoencoderPair(Entry):
 
     def weights(self, place: Workplace) -> dict[str, Any]:
         """Return of each weight file its digest, and whether it was rounded: pairs made again have other weights."""
-        paths = {kind: place.folder(self) / f"{kind}.safetensors" for kind in KINDS}
+        paths = {kind: place.folder(self) / f"{kind}.safetensors" for kind in AUTOENCODER_KINDS}
         return {
             kind: {"digest": weights_digest(path), "rounded": read_metadata(path).get("rounded")}
             for kind, path in paths.items()

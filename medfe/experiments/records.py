@@ -2,6 +2,8 @@
 
 RESULTS/runs/EXPERIMENT/NAME.json     settings, provenance, last losses, metrics
 RESULTS/runs/EXPERIMENT/NAME.*.csv    tables of more than a few rows
+
+A run that is in two experiments is recorded in the one that made it, and counts in both.
 """
 
 from __future__ import annotations
