@@ -67,10 +67,10 @@ class TrainAutoencoder:
 
     def run(self) -> None:
         """Train one or both."""
-        from medfe.config import AutoencoderKind, AutoencoderRunConfig
+        from medfe.config import AUTOENCODER_KINDS, AutoencoderRunConfig
 
         started = time.monotonic()  # --max-minutes are for both together
-        kinds: tuple[AutoencoderKind, ...] = ("texture", "structure") if self.kind == "both" else (self.kind,)
+        kinds = AUTOENCODER_KINDS if self.kind == "both" else (self.kind,)
         for kind in kinds:
             changes = overrides(self.set, {
                 "seed": self.seed, "data": {"root": self.data, **vars(self.part)},

@@ -5,16 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy.typing as npt
 import pandas as pd
 
 from medfe.analysis.results import results_table
 from medfe.evaluation.names import number, title, unit
+from medfe.evaluation.statistics import Interval, paired_t
+from medfe.experiments.contrasts import PRIMARY
 
 NOT_YET, NOT_TESTED = "not yet", "not tested"
+ARMS = ("autoencoder", "low_resolution")
+"""The variant and the original."""
 ALPHA = 0.05
 """Level of tests; intervals have 1 − ALPHA."""
 
-_READ = ("first", "second", "metric", "masks", "role", "n", "seeds", "difference", "low", "high", "claim", "margin")
+_READ = (
+    "first",
+    "second",
+    "metric",
+    "masks",
+    "role",
+    "n",
+    "seeds",
+    "difference",
+    "low",
+    "high",
+    "claim",
+    "margin",
+    "detectable",
+    "power",
+)
 
 
 class Finding(NamedTuple):
@@ -28,6 +48,8 @@ class Finding(NamedTuple):
     verdict: str = NOT_YET
     effect: str = "–"
     n: str = "–"
+    registered: str = "no"
+    """What of the rule was registered in plan.md before the first run."""
 
 
 class Tables:
@@ -70,3 +92,39 @@ def effect(row: pd.Series) -> str:
 def seeds(row: pd.Series) -> str:
     """Return how many seeds a contrast has, and which."""
     return f"{row['n']} seed{'' if row['n'] == 1 else 's'} ({row['seeds']})"
+
+
+def paired_seeds(tables: Tables) -> list[int]:
+    """Return the seeds of the primary contrast, once all that were registered are done or excluded."""
+    row = tables.contrast("main_contrasts", role=PRIMARY)
+    return [] if row is None or pd.isna(row["low"]) else [int(seed) for seed in str(row["seeds"]).split()]
+
+
+def paired_rows(tables: Tables, column: str) -> pd.DataFrame | None:
+    """Return both arms' rows of the channel tables, one a run and feature; None until all are there."""
+    table, paired = tables.read("main_channel_summary", column), paired_seeds(tables)
+    if table is None or not paired:
+        return None
+    return table[table["arm"].isin(ARMS) & table["seed"].isin(paired)]
+
+
+def by_seed(tables: Tables, column: str) -> dict[str, pd.Series] | None:
+    """Return a column of the channel tables by seed, mean of both features, for both arms; None until all are there."""
+    rows = paired_rows(tables, column)
+    return None if rows is None else {arm: rows[rows["arm"] == arm].groupby("seed")[column].mean() for arm in ARMS}
+
+
+def by_feature(tables: Tables, column: str) -> dict[str, Interval]:
+    """Return for each feature the first arm's values of a column less the second's, over seeds; empty as `by_seed`."""
+    rows = paired_rows(tables, column)
+    if rows is None:
+        return {}
+    wide = rows.pivot_table(index="seed", columns=["feature", "arm"], values=column)
+    return {
+        str(feature): over_seeds(*(wide[feature, arm] for arm in ARMS)) for feature in wide.columns.unique("feature")
+    }
+
+
+def over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
+    """Return the interval of first − second, paired by seed."""
+    return paired_t(first, second, level=1 - ALPHA)

@@ -6,20 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from medfe.evaluation.names import number
-from medfe.evaluation.statistics import Interval, paired_t
+from medfe.evaluation.statistics import Interval
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
 from medfe.experiments.contrasts import CONTRADICTED, NOT_SHOWN, PRIMARY, SECONDARY, SUPPORTED
-from medfe.experiments.finding_tables import ALPHA, NOT_TESTED, Finding, Tables, better, effect, seeds
+from medfe.experiments.finding_tables import (
+    ALPHA,
+    ARMS,
+    NOT_TESTED,
+    Finding,
+    Tables,
+    better,
+    by_feature,
+    by_seed,
+    effect,
+    over_seeds,
+    paired_rows,
+    paired_seeds,
+    seeds,
+)  # fmt: skip
 
 MIXED = "mixed"
 CLAIMED = 1 - 5.996 / 6.279
 """Relative gap of the FIDs that the variant's authors report, from one training of each network."""
-_ARMS = ("autoencoder", "low_resolution")
 _FRECHET = "fd_efficientnet_lite2"
 _UNUSED = 0.1  # directions whose exchange does at most this share of what exchanging all does are called unused
 
@@ -47,7 +59,9 @@ def _lower_fid(tables: Tables) -> Finding:
     if row is None or pd.isna(row["low"]):  # of one pair, the other seeds being excluded
         return finding
     size = number(-row["margin"], row["metric"], difference=True)
-    return finding._replace(verdict=row["claim"], effect=f"{effect(row)}; claimed: {size}", n=seeds(row))
+    shown = f"; shown with power {100 * row['power']:g} %: {number(row['detectable'], row['metric'])}"
+    told = f"{effect(row)}; claimed: {size}" + (shown if pd.notna(row["detectable"]) else "")
+    return finding._replace(verdict=row["claim"], effect=told, n=seeds(row), registered="yes")
 
 
 def _other_measures(tables: Tables) -> Finding:
@@ -68,28 +82,30 @@ def _other_measures(tables: Tables) -> Finding:
     told = [f"{word}: {effect(row)}" for word, part in (("better", gains), ("worse", losses)) for row in part]
     none = len(rows) - len(told)
     return finding._replace(
-        verdict=verdict, effect="; ".join([*told, f"no difference shown: {none} of {len(rows)}"]), n=seeds(rows.iloc[0])
-    )
+        verdict=verdict, effect="; ".join([*told, f"no difference shown: {none} of {len(rows)}"]),
+        n=seeds(rows.iloc[0]), registered="its tests",
+    )  # fmt: skip
 
 
 def _one_training(tables: Tables) -> Finding:
     finding = Finding(
-        f"A gap of {100 * CLAIMED:.1f} % in the Fréchet distance between two single trainings is more than chance.",
+        f"A gap of {100 * CLAIMED:.1f} % in the Fréchet distance between two single trainings is more than chance, at "
+        "this scale.",
         "Gaps between two single trainings of one method, by chance, 95 % of them within ±t·√2·s, s being the spread "
         "within an arm: contradicted if that is wider than the gap, else supported.",
         "main_metrics",
     )
-    table, paired = tables.read("main_metrics", _FRECHET), _paired_seeds(tables)
+    table, paired = tables.read("main_metrics", _FRECHET), paired_seeds(tables)
     if table is None or not paired:
         return finding
-    rows = table[(table["masks"] == "center") & table["arm"].isin(_ARMS) & table["seed"].isin(paired)]
+    rows = table[(table["masks"] == "center") & table["arm"].isin(ARMS) & table["seed"].isin(paired)]
     groups = rows.groupby("arm")[_FRECHET]
     freedom = len(rows) - 2
     spread = float(np.sqrt((groups.var(ddof=1) * (groups.count() - 1)).sum() / freedom))
     chance = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * np.sqrt(2) * spread / float(groups.mean()["low_resolution"])
     return finding._replace(
         verdict=CONTRADICTED if chance > CLAIMED else SUPPORTED,
-        effect=f"chance alone makes gaps of up to ±{100 * chance:.1f} %",
+        effect=f"of gaps by chance alone 95 % lie within ±{100 * chance:.1f} %",
         n=f"both arms of {len(paired)} seeds ({' '.join(map(str, paired))})",
     )  # fmt: skip
 
@@ -101,7 +117,7 @@ def _rank(tables: Tables) -> Finding:
         "features of every training. It follows from the loss and could not come out otherwise.",
         "main_channel_summary",
     )
-    table = _paired(tables, "gradient_rank")
+    table = paired_rows(tables, "gradient_rank")
     if table is None:
         return finding
     own, other = (table[table["arm"] == arm]["gradient_rank"] for arm in ("low_resolution", "autoencoder"))
@@ -117,16 +133,27 @@ def _unused(tables: Tables) -> Finding:
         "So those other directions are left without use.",
         "Change of the filling when what lies outside the term's three directions is exchanged with another "
         "photograph, as a share of the change when all is exchanged (mean of both features): supported if the interval "
-        f"over seeds lies below {100 * _UNUSED:g} %, contradicted if above, else not shown.",
+        f"over seeds lies below {100 * _UNUSED:g} %, contradicted if above, else not shown. Nearly all directions lie "
+        "outside any three, so read it beside three random ones, and beside what exchanging the three alone does: the "
+        "verdict says that the rest is not unused, not that the three do little.",
         "main_channel_summary",
     )
-    parts = [_by_seed(tables, name) for name in ("permuted_loss_outside", "permuted_all")]
-    if parts[0] is None or parts[1] is None:
-        return finding
-    outside, whole = (part["low_resolution"] for part in parts if part is not None)
-    found = _over_seeds(outside / whole, np.zeros(len(whole)))
+    parts = {}
+    for name in ("all", "loss_outside", "random_outside", "loss_inside", "random_inside"):
+        found_parts = by_seed(tables, f"permuted_{name}")
+        if found_parts is None:
+            return finding
+        parts[name] = found_parts["low_resolution"]
+    whole = parts.pop("all")
+    shares = {name: part / whole for name, part in parts.items()}
+    found = over_seeds(shares["loss_outside"], np.zeros(len(whole)))
     verdict = SUPPORTED if found.high < _UNUSED else CONTRADICTED if found.low > _UNUSED else NOT_SHOWN
-    return finding._replace(verdict=verdict, effect=_percent(found), n=_listed(whole))
+    mean = {name: f"{100 * share.mean():.1f} %" for name, share in shares.items()}
+    return finding._replace(
+        verdict=verdict, n=_listed(whole),
+        effect=f"{_percent(found)}; outside three random directions {mean['random_outside']}; inside the term's three "
+        f"{mean['loss_inside']}, inside three random ones {mean['random_inside']}",
+    )  # fmt: skip
 
 
 def _information(area: str) -> Callable[[Tables], Finding]:
@@ -138,15 +165,18 @@ def _information(area: str) -> Callable[[Tables], Finding]:
             "shown.",
             "main_channel_summary",
         )
-        found = _by_seed(tables, f"probe_{area}_all")
+        found = by_seed(tables, f"probe_{area}_all")
         if found is None:
             return finding
-        interval = _over_seeds(found["autoencoder"], found["low_resolution"])
+        interval = over_seeds(found["autoencoder"], found["low_resolution"])
         verdict = SUPPORTED if interval.low > 0 else CONTRADICTED if interval.high < 0 else NOT_SHOWN
-        means = " − ".join(f"{found[arm].mean():.3f}" for arm in _ARMS)
+        means = " − ".join(f"{found[arm].mean():.3f}" for arm in ARMS)
+        apart = "; ".join(
+            f"{feature} {_interval(one)}" for feature, one in by_feature(tables, f"probe_{area}_all").items()
+        )
         return finding._replace(
             verdict=verdict, n=_listed(found["autoencoder"]),
-            effect=f"{means} = {interval.estimate:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})",
+            effect=f"{means} = {_interval(interval)}; {apart}",
         )  # fmt: skip
 
     return rule
@@ -216,36 +246,16 @@ _CLAIMS: tuple[Callable[[Tables], Finding], ...] = (
 )  # fmt: skip
 
 
-def _by_seed(tables: Tables, column: str) -> dict[str, pd.Series] | None:
-    """Return a column of the channel tables by seed, mean of both features, for both arms; None until all are there."""
-    rows = _paired(tables, column)
-    return None if rows is None else {arm: rows[rows["arm"] == arm].groupby("seed")[column].mean() for arm in _ARMS}
-
-
-def _paired(tables: Tables, column: str) -> pd.DataFrame | None:
-    """Return both arms' rows of the channel tables, one a run and feature; None until all are there."""
-    table, paired = tables.read("main_channel_summary", column), _paired_seeds(tables)
-    if table is None or not paired:
-        return None
-    return table[table["arm"].isin(_ARMS) & table["seed"].isin(paired)]
-
-
-def _paired_seeds(tables: Tables) -> list[int]:
-    """Return the seeds of the primary contrast, once all that were registered are done or excluded."""
-    row = tables.contrast("main_contrasts", role=PRIMARY)
-    return [] if row is None or pd.isna(row["low"]) else [int(seed) for seed in str(row["seeds"]).split()]
-
-
-def _over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
-    return paired_t(first, second, level=1 - ALPHA)
-
-
-def _listed(by_seed: pd.Series) -> str:
-    return f"{len(by_seed)} seeds ({' '.join(map(str, by_seed.index))})"
+def _listed(values: pd.Series) -> str:
+    return f"{len(values)} seeds ({' '.join(map(str, values.index))})"
 
 
 def _range(values: pd.Series) -> str:
     return f"{values.min():g}" if values.min() == values.max() else f"{values.min():g} to {values.max():g}"
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f})".replace("-", "−")
 
 
 def _percent(found: Interval) -> str:

@@ -216,9 +216,12 @@ def _published() -> Experiment:
         entries=tuple(entries),
         descriptive=tuple((f"{target}_published", target) for target in ("low_resolution", "autoencoder")),
         notes=(
-            "One seed an arm: no verdict. `published` ran in float32, `paper` in the experiment's own precision. "
-            "Losses and data are the same. The auto-encoders are trained in both; where they were made again for the "
-            "second, on another machine, they have the same settings and seed, but not the same bits.",
+            "One seed an arm: no verdict. In it are the defects of masks, equalization, normaliser and range kernel, "
+            "and of MEDFE+CAE the normalisation before the tanh; not in it are those of the losses (wrong layer, "
+            "images not normalised for VGG), of the loop, and the re-drawn encoders. `published` ran in float32, "
+            "`paper` in the experiment's own precision. Losses and data are the same. The auto-encoders are trained "
+            "in both; where they were made again for the second, on another machine, they have the same settings and "
+            "seed, but not the same bits.",
         ),
     )
 

@@ -23,7 +23,7 @@ def contrast(first, second, metric=KID, masks="center", role="secondary", **valu
     row = {
         "first": first, "second": second, "metric": metric, "masks": masks, "role": role, "n": 6, "difference": -0.001,
         "low": -0.002, "high": -0.0005, "seeds": "0 1 2 3 4 5", "claim": "", "p_holm": 0.01, "margin": 0.000304,
-        "lower_is_better": lower_is_better(metric),
+        "lower_is_better": lower_is_better(metric), "detectable": 0.0008, "power": 0.8,
     }  # fmt: skip
     return row | values
 
@@ -126,7 +126,10 @@ def test_the_primary_claim_is_that_of_the_contrast_and_waits_for_it(tmp_path):
     write(tmp_path, "main_contrasts", [row])
     found = finding(tmp_path, "FID 5.996")
     assert found.verdict == "contradicted"
-    assert found.effect == "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500); claimed: −0.304"
+    assert found.effect == (
+        "KID (efficientnet_lite2) ×10³, center masks: +1.000 (+0.500 to +1.500); claimed: −0.304; "
+        "shown with power 80 %: 0.800"
+    )
     assert found.n == "6 seeds (0 1 2 3 4 5)"
     write(tmp_path, "main_contrasts", [row | {"difference": np.nan, "low": np.nan, "high": np.nan, "claim": np.nan}])
     assert finding(tmp_path, "FID 5.996").verdict == NOT_YET
@@ -171,6 +174,7 @@ def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
     all_channels = rows["arm"] == "autoencoder"
     rows = rows.assign(
         gradient_rank=3 + 125 * all_channels, permuted_all=10.0, permuted_loss_outside=(8 + 10 * noise) * ~all_channels,
+        permuted_random_outside=9.5, permuted_loss_inside=2.5, permuted_random_inside=0.5,
         probe_known_all=0.5 + (0.2 + noise) * all_channels + 0.1 * (rows["feature"] == "t"),
         probe_hole_all=0.5 + noise * all_channels,
     )  # fmt: skip
@@ -181,11 +185,21 @@ def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
     assert (rank.verdict, rank.effect) == ("supported", "rank 3; of MEDFE+CAE's term 128")
     unused = finding(tmp_path, "without use")
     assert unused.verdict == "contradicted"
-    assert unused.effect == f"80.0 % ({100 * (0.8 - half):.1f} to {100 * (0.8 + half):.1f})"
+    assert unused.effect == (
+        f"80.0 % ({100 * (0.8 - half):.1f} to {100 * (0.8 + half):.1f}); outside three random directions 95.0 %; "
+        "inside the term's three 25.0 %, inside three random ones 5.0 %"
+    )
     known = finding(tmp_path, "in known cells")
     assert known.verdict == "supported"
-    assert known.effect == f"0.750 − 0.550 = +0.200 ({0.2 - half:+.3f} to {0.2 + half:+.3f})"
+    difference = f"+0.200 ({0.2 - half:+.3f} to {0.2 + half:+.3f})"
+    assert known.effect == f"0.750 − 0.550 = {difference}; s {difference}; t {difference}"
     assert finding(tmp_path, "in hole cells").verdict == "not shown"
+    texture = rows["feature"] == "t"
+    write(tmp_path, "main_channel_summary", rows.assign(
+        probe_hole_all=rows["probe_known_all"] * texture + (0.5 + noise * all_channels) * ~texture
+    ))  # fmt: skip
+    apart = f"; s +0.000 (−{half:.3f} to {half:+.3f}); t {difference}"
+    assert finding(tmp_path, "in hole cells").effect.replace("−0.000", "+0.000").endswith(apart)
 
 
 def test_a_rank_that_is_3_on_average_alone_supports_nothing(tmp_path):
@@ -245,7 +259,7 @@ def test_the_page_tells_verdicts_separations_and_commands(tmp_path):
     )
     assert (
         "| `block_dct_3` − `low_resolution` | – | −1.000 (−2.000 to −0.500) | – | 3 seeds (0 1 2) "
-        "| no difference shown after correction |" in text
+        "| no difference shown after Holm's correction (p = 0.06) |" in text
     )
     assert (
         "| `random_encoder` − `autoencoder` | – | −1.000 (−2.000 to −0.500) | – | 6 seeds (0 1 2 3 4 5) | not tested |"
