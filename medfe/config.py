@@ -265,6 +265,8 @@ class DataConfig(Settings):
     """`random`: the shorter side is shrunk to this multiple of image_size first (1.117 is 286 / 256)."""
     flip: bool = True
     """Mirror every second sample at random."""
+    color_jitter: float = Field(0.0, ge=0, lt=1)
+    """s: brightness, contrast and saturation times a factor in [1 − s, 1 + s], hue turned by up to s/10 of a circle."""
     center_share: float = Field(0.5, ge=0, le=1)
     """Share of centre masks; the others are irregular, a third each thin, medium and thick."""
     mask_dir: Path | None = None

@@ -20,6 +20,7 @@ from medfe.config import DataConfig
 from medfe.data.evaluation_photographs import EvaluationPhotographs, PhotographCrops
 from medfe.data.files import find_images, list_photographs, readable, split
 from medfe.data.images import center_square, load_image, resize, to_tensor
+from medfe.data.jitter import jitter_colors
 from medfe.data.masks import GeneratedMasks, MaskFolder, MaskSource, mask_to_tensor
 from medfe.errors import MedfeError
 
@@ -52,18 +53,18 @@ def worker_init(worker: int) -> None:  # noqa: ARG001  # the signature that Data
 class TrainingSamples(Dataset[dict[str, Tensor]]):
     """Random squares of photographs with masks; a sample depends on (seed, position) and the files alone.
 
-    Position p is image p mod n of a permutation drawn from (seed, p div n); its crop, flip and mask are drawn from
-    (seed, p). A loader therefore walks the positions in order and resumes at any of them.
+    Position p is image p mod n of a permutation drawn from (seed, p div n); its crop, flip, mask and
+    colours are drawn from (seed, p). A loader therefore walks the positions in order and resumes at any of them.
 
     Items: `image` float32 3×S×S in [-1, 1]; `mask` float32 1×S×S, 1 = hole (if `with_masks`); `structure` float32
-    3×S×S in [-1, 1] (if `structure` is given), cropped and flipped like the image.
+    3×S×S in [-1, 1] (if `structure` is given), cropped, flipped and coloured like the image.
 
     Prepared photographs (before crop and flip) are kept in memory, the first that fit `cache_bytes`.
 
     Args:
         config: photographs, crop, flip and masks.
         image_size: S, side of the square, pixels.
-        seed: of order, crops, flips and masks.
+        seed: of order, crops, flips, colours and masks.
         length: number of samples, over all epochs together.
         with_masks: add masks.
         structure: gives the structure image of a prepared photograph: for `center` the S×S square, for `random` the
@@ -120,6 +121,9 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         window = self._window(images[0].shape, rng)
         mirrored = self.config.flip and rng.random() < 0.5
         tensors = [to_tensor(image[window][:, ::-1] if mirrored else image[window]) for image in images]
+        if self.config.color_jitter:
+            # A stream of its own (2): with jitter or without, crop, flip and mask are the same.
+            tensors = jitter_colors(tensors, self.config.color_jitter, np.random.default_rng((self.seed, position, 2)))
         sample = dict(zip(("image", "structure"), tensors, strict=False))
         if self.masks is not None:
             sample["mask"] = mask_to_tensor(self.masks.mask(self.image_size, rng))

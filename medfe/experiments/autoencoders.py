@@ -25,7 +25,7 @@ from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder, build_embedder
 from medfe.evaluation.metrics import psnr
-from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, training_settings
 from medfe.experiments.records import TABLES
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.target_times import TargetTimes
@@ -161,10 +161,11 @@ class TextureCode(Entry):
     def settings(self, experiment: Experiment) -> dict[str, Any]:
         """Return the settings of training and judgement."""
         del experiment
-        training = without(
-            self.config().model_dump(mode="json"), "workers", "save_every", "log_every", "data.root", "data.cache"
-        )
-        return {"training": training, "photographs": self.photographs, **_settings(self.judgement)}
+        return {
+            "training": training_settings(self.config()),
+            "photographs": self.photographs,
+            **_settings(self.judgement),
+        }
 
     def estimate(self) -> Estimate:
         """Return the cost of training and judgement."""

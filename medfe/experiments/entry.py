@@ -7,9 +7,11 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medfe.config import Settings
 from medfe.errors import MedfeError
 from medfe.experiments.stopping import Stop
 
@@ -18,6 +20,8 @@ MACHINE_SETTINGS = (
     "target.autoencoders", "initial_weights",
 )  # fmt: skip
 """Settings of a training that change neither data nor weights, or name files of a machine."""
+LATER_SETTINGS = {"data.color_jitter": 0.0}
+"""Settings that came after the first records, and what they say where nothing changes: there they are left out."""
 
 
 class Estimate(NamedTuple):
@@ -190,6 +194,18 @@ class Workplace:
         if not folder.is_dir():
             raise MedfeError(f"{folder}: no such folder, expected the photographs of {name} in --data {self.data}")
         return folder
+
+
+def training_settings(config: Settings) -> dict[str, Any]:
+    """Return what of a training's settings decides its result, as JSON-able values."""
+    values = config.model_dump(mode="json")
+    unchanged = [name for name, value in LATER_SETTINGS.items() if _setting(values, name) == value]
+    return without(values, *MACHINE_SETTINGS, *unchanged)
+
+
+def _setting(values: Any, name: str) -> Any:
+    """Return the value of a dotted name in a nested mapping."""
+    return reduce(lambda inner, key: inner[key], name.split("."), values)
 
 
 def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, AutoencoderRunConfig
 from medfe.data.folder import EvaluationPhotographs
-from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, training_settings
 from medfe.experiments.records import read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
@@ -48,9 +48,7 @@ class AutoencoderPair(Entry):
     def settings(self, experiment: Experiment) -> dict[str, Any]:
         """Return both trainings' settings and what they are judged on."""
         del experiment
-        trainings: dict[str, Any] = {
-            kind: without(self.config(kind).model_dump(mode="json"), *MACHINE_SETTINGS) for kind in AUTOENCODER_KINDS
-        }
+        trainings: dict[str, Any] = {kind: training_settings(self.config(kind)) for kind in AUTOENCODER_KINDS}
         return {**trainings, "photographs": self.photographs, "held_out": self.held_out}
 
     def estimate(self) -> Estimate:

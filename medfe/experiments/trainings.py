@@ -10,7 +10,7 @@ from typing import Any
 
 from medfe.config import RunConfig
 from medfe.errors import MedfeError
-from medfe.experiments.entry import MACHINE_SETTINGS, Entry, Estimate, Experiment, Workplace, without
+from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, training_settings
 from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
 from medfe.experiments.pairs import AutoencoderPair
@@ -76,7 +76,7 @@ class GeneratorRun(Entry):
 
     def settings(self, experiment: Experiment) -> dict[str, Any]:
         """Return the settings of training and evaluation, and the digests of the runs it starts from."""
-        training = without(self.config().model_dump(mode="json"), *MACHINE_SETTINGS)
+        training = training_settings(self.config())
         if self.matches:
             training["target"]["weight"] = f"gradient norm of {self.matches[0]}, on {self.matched_on}"
         starts = {name: experiment[name].digest(experiment) for name in self.needs}
