@@ -1,6 +1,7 @@
 """Make a folder of shipped weights from finished runs: float16 files and the card that describes them."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, RunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, AutoencoderRunConfig, RunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.data.images import center_square, resize, save_png, to_tensor, to_uint8
 from medfe.data.masks import center_mask, make_mask, mask_to_tensor
@@ -23,7 +24,7 @@ from medfe.inference import Inpainter
 from medfe.models.encoder import fill_hole
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
-from medfe.training.checkpoint import load_config
+from medfe.training.checkpoint import CONFIG_FILE, load_config
 from medfe.training.initial import history_line
 from medfe.training.logging import METRICS_FILE
 from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
@@ -50,23 +51,41 @@ def export_weights(
         The card.
 
     Raises:
-        MedfeError: if a run is not finished, two are of one arm or of different sizes, or something is missing.
+        MedfeError: if a training is not finished, two runs are of one arm or of different sizes, something is missing,
+            or `out` holds other weights, which the card would not name. What is in `out` is replaced at the end.
     """
     configs = _check_runs(runs)
+    _check_autoencoders(autoencoders, configs)
+    written = {_weight_file(out, config).name for config in configs}
+    written |= {f"{kind}.safetensors" for kind in AUTOENCODER_KINDS} if autoencoders else set()
+    left = sorted({path.name for path in out.glob("*.safetensors")} - written)
+    if left:
+        raise MedfeError(f"{out / left[0]}: weights that this export does not write; export them too, or delete them")
     groups = "" if errors is None else error_section(errors, runs)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".part") as folder:
+        _write(runs, configs, autoencoders, Path(folder), data, val, groups)
+        for path in sorted(Path(folder).iterdir()):
+            path.replace(out / path.name)
+    return out / CARD_FILE
+
+
+def _write(
+    runs: Sequence[Path], configs: Sequence[RunConfig], autoencoders: Path | None, out: Path, data: str, val: Path,
+    groups: str,
+) -> None:  # fmt: skip
+    """Write everything into an empty folder."""
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
         sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in AUTOENCODER_KINDS]
     config, names = configs[0], ", ".join(config.target.arm for config in configs)
     save_png(sample_grid([Inpainter.from_pretrained(_weight_file(out, config)) for config in configs]), out / GRID_FILE)
-    card = out / CARD_FILE
-    card.write_text(_CARD.format(
+    (out / CARD_FILE).write_text(_CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=names,
         targets="" if autoencoders is None else ", and the auto-encoders of the targets",
         images=" or ".join(dict.fromkeys(_images(run) for run in runs)),
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
-    return card
 
 
 def _check_runs(runs: Sequence[Path]) -> list[RunConfig]:
@@ -89,6 +108,25 @@ def _check_runs(runs: Sequence[Path]) -> list[RunConfig]:
     if len(set(sizes)) > 1:
         raise MedfeError(f"export: found runs of {' and '.join(map(str, sizes))} pixels, expected one size")
     return configs
+
+
+def _check_autoencoders(folder: Path | None, configs: Sequence[RunConfig]) -> None:
+    """Check that auto-encoders are there where an arm needs them, and completely trained.
+
+    Raises:
+        MedfeError: as `export_weights`.
+    """
+    needing = [config.target.arm for config in configs if config.target.autoencoders is not None]
+    if folder is None:
+        if needing:
+            raise MedfeError(f"export: arm {needing[0]} was trained against auto-encoders, expected --autoencoders DIR")
+        return
+    for kind in AUTOENCODER_KINDS:
+        step = load_weights(folder / f"{kind}.safetensors", kind).metadata.get("step", 0)
+        if (folder / kind / CONFIG_FILE).exists():
+            expected = load_config(folder / kind, AutoencoderRunConfig).max_steps
+            if step < expected:
+                raise MedfeError(f"{folder / kind}: found {step} of {expected} steps, expected a finished training")
 
 
 def _weight_file(out: Path, config: RunConfig) -> Path:

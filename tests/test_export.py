@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from medfe.config import RunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.export import error_section, export_weights
 from medfe.inference import Inpainter
+from medfe.models.autoencoder import build_autoencoder
 from medfe.models.generator import build_generator
+from medfe.training.autoencoder import autoencoder_metadata
 from medfe.training.checkpoint import save_config
 from medfe.training.run import generator_metadata
 from medfe.weightfiles import GENERATOR_FILE, save_weights
@@ -54,9 +56,9 @@ def photographs(tmp_path):
     return folder
 
 
-def finished_run(folder, arm="none", preset="tiny", step=2, **metadata):
+def finished_run(folder, arm="none", preset="tiny", step=2, autoencoders=None, **metadata):
     """Write a run folder that says it has made two steps."""
-    config = RunConfig.create(preset, arm, max_steps=2)
+    config = RunConfig.create(preset, arm, max_steps=2, target={"autoencoders": autoencoders})
     save_config(folder, config)
     tensors = {f"generator.{name}": value for name, value in build_generator(config.generator).state_dict().items()}
     save_weights(folder / GENERATOR_FILE, tensors, generator_metadata(config, step, "0123456789ab") | metadata)
@@ -113,6 +115,36 @@ def test_what_cannot_be_shipped_together_is_refused_before_anything_is_written(t
     save_config(other, larger)
     with pytest.raises(MedfeError, match="found runs of 64 and 128 pixels, expected one size"):
         export_weights([good, other], None, tmp_path / "shipped", data="", val=photographs)
+    assert not (tmp_path / "shipped").exists()
+
+
+def test_shipped_weights_are_replaced_together_or_not_at_all(tmp_path, photographs):
+    out, run = tmp_path / "shipped", finished_run(tmp_path / "run")
+    export_weights([run], None, out, data="first", val=photographs)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for runs, autoencoders, val, words in (
+        ([finished_run(tmp_path / "again")], None, tmp_path / "nowhere", "nowhere"),
+        ([finished_run(tmp_path / "more")], tmp_path / "nopair", photographs, "nopair"),
+        ([finished_run(tmp_path / "other", arm="low_resolution")], None, photographs, "none.safetensors: weights that"),
+    ):
+        with pytest.raises(MedfeError, match=words):
+            export_weights(runs, autoencoders, out, data="second", val=val)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_weights_trained_against_auto_encoders_are_shipped_with_them(tmp_path, photographs):
+    run = finished_run(tmp_path / "run", arm="autoencoder", autoencoders=tmp_path / "pair")
+    with pytest.raises(MedfeError, match="arm autoencoder was trained against auto-encoders"):
+        export_weights([run], None, tmp_path / "shipped", data="", val=photographs)
+    for kind in AUTOENCODER_KINDS:
+        config = AutoencoderRunConfig.create("tiny", kind, max_steps=2)
+        save_config(tmp_path / "pair" / kind, config)
+        network = build_autoencoder(config.autoencoder)
+        save_weights(
+            tmp_path / "pair" / f"{kind}.safetensors", network.state_dict(), autoencoder_metadata(config, 1, "c")
+        )
+    with pytest.raises(MedfeError, match="texture: found 1 of 2 steps"):
+        export_weights([run], tmp_path / "pair", tmp_path / "shipped", data="", val=photographs)
     assert not (tmp_path / "shipped").exists()
 
 

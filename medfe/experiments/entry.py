@@ -82,6 +82,10 @@ class Entry(ABC):
         del experiment
         return self.needs
 
+    def requires_now(self, place: Workplace) -> tuple[str, ...]:
+        """Return those of `requires` that it cannot go on without, as far as it is done."""
+        return self.requires(place.experiment)
+
     def can_restore(self, place: Workplace) -> bool:
         """Tell of an entry that is recorded whether `restore` can take its weights from the package."""
         del place

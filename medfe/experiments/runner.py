@@ -68,14 +68,14 @@ def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]
         if entry.name not in names and not _is_excluded(place, entry) and not entry.has_weights(place):
             names.add(entry.name)
             if not is_taken(entry, place):
-                for name in entry.requires(place.experiment):
+                for name in entry.requires_now(place):
                     need_weights(place.experiment[name])
 
     for entry in place.experiment.choose(only):
         if read_record(place.results, place.experiment, entry) is None:
             entry.has_weights(place)  # a folder with other settings is found before hours have passed
             names.add(entry.name)
-            for name in entry.requires(place.experiment):
+            for name in entry.requires_now(place):
                 need_weights(place.experiment[name])
     return [entry for entry in place.experiment.entries if entry.name in names]
 
@@ -86,15 +86,17 @@ def execute(entry: Entry, place: Workplace) -> None:
     Raises:
         Interrupted, MedfeError: as `Entry.run`.
     """
+    told = read_record(place.results, place.experiment, entry) is not None
     excluded = [name for name in entry.needs if _is_excluded(place, place.experiment[name])]
-    if excluded:
+    if excluded and not told:
         reason = f"starts from {', '.join(excluded)}, which is excluded"
         write_record(place.results, place.experiment, entry, {"reason": reason}, EXCLUDED)
         return
-    told = read_record(place.results, place.experiment, entry) is not None
     try:
         if told:  # its weights alone are made again: numbers that were told are not replaced
             entry.restore(place)
+            if not entry.has_weights(place):
+                raise MedfeError(f"{place.folder(entry)}: the weights are not there after all was done to make them")
             return
         content = entry.run(place)
     except NonFiniteLossError as error:
@@ -113,7 +115,7 @@ def is_ready(entry: Entry, place: Workplace) -> bool:
     """Tell whether all that the entry starts from is there, or will never be."""
     if is_taken(entry, place):
         return True
-    needs = [place.experiment[name] for name in entry.requires(place.experiment)]
+    needs = [place.experiment[name] for name in entry.requires_now(place)]
     return all(_is_excluded(place, need) or need.has_weights(place) for need in needs)
 
 

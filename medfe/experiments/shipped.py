@@ -32,8 +32,8 @@ def take_shipped(shipped: Path, config: RunConfig | AutoencoderRunConfig, weight
     No state comes with them: the training is complete, and cannot be gone on with.
     """
     file = load_weights(shipped)
+    save_config(_folder(config, weights), config)  # first: settings alone are no run, weights alone are refused
     save_weights(weights, file.tensors, file.metadata | {"rounded": "float16"})
-    save_config(_folder(config, weights), config)
 
 
 @functools.lru_cache(maxsize=16)

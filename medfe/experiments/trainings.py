@@ -18,7 +18,7 @@ from medfe.experiments.records import TABLES, read_record
 from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
 from medfe.inference import shipped_file
-from medfe.training.checkpoint import load_config, write_atomically
+from medfe.training.checkpoint import STATE_FILE, load_config, write_atomically
 from medfe.training.generator import train_generator
 from medfe.training.loop import resolve_precision
 from medfe.weightfiles import GENERATOR_FILE, read_metadata, weights_digest
@@ -129,6 +129,12 @@ class GeneratorRun(Entry):
         matched = [experiment[name] for name in self.matches or ()]
         pairs = [entry.pair for entry in matched if isinstance(entry, GeneratorRun) and entry.pair]
         return tuple(dict.fromkeys([*self.needs, *pairs]))
+
+    def requires_now(self, place: Workplace) -> tuple[str, ...]:
+        """Return `requires`, without the run that it started from once it is under way."""
+        needed = self.requires(place.experiment)
+        under_way = bool(self.start) and ((place.folder(self) / STATE_FILE).exists() or self.has_weights(place))
+        return tuple(name for name in needed if not (under_way and name == self.start))
 
     def can_restore(self, place: Workplace) -> bool:
         """Tell whether its weights are shipped."""

@@ -121,10 +121,10 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
                     saved = step
                 if last:
                     break
-        if saved < step:
-            save()
-        if log:
-            log.close()
+            if saved < step or not weights.exists():  # of a finished run whose weight file was deleted
+                save()
+            if log:
+                log.close()
         return step
 
 

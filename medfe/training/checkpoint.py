@@ -158,7 +158,8 @@ def commit() -> str:
     """
     try:
         found = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("diff", "--quiet", "HEAD", "--", ".").returncode == 1  # results that are written do not count
+        # Results that are written do not count, nor do weights: they are no code.
+        changed = _git("diff", "--quiet", "HEAD", "--", ".", ":!weights").returncode == 1
     except (OSError, subprocess.SubprocessError):
         return ""
     return found.stdout.strip() + "+" * changed if found.returncode == 0 else ""

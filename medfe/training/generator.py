@@ -101,10 +101,10 @@ def _advance(
                 saved = step
             if last:
                 break
-    if saved < step:
-        run.save(out, step)
-    if log:
-        log.close()
+        if saved < step or not (out / GENERATOR_FILE).exists():  # of a finished run whose weight file was deleted
+            run.save(out, step)
+        if log:
+            log.close()
     return step
 
 

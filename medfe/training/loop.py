@@ -179,6 +179,9 @@ class StopRequest:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        outer = self._previous.get(signal.SIGTERM)
+        if self.signalled and callable(outer):  # an experiment around this training, which is to end as well
+            outer(signal.SIGTERM, None)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame

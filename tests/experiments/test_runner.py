@@ -11,7 +11,7 @@ from medfe.errors import MedfeError
 from medfe.experiments import runner
 from medfe.experiments.journal import Journal
 from medfe.experiments.overview import overview
-from medfe.experiments.records import read_record, write_record
+from medfe.experiments.records import EXCLUDED, read_record, record_path, write_record
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.stopping import Interrupted
 from medfe.experiments.summary import summarize
@@ -51,6 +51,10 @@ def test_weights_made_again_leave_the_record_as_it_is(workplace, monkeypatch):
     before = files(place.results)
     trained = []
     monkeypatch.setattr(type(pair), "restore", lambda entry, _: trained.append(entry.name))
+    with pytest.raises(MedfeError, match="the weights are not there"):  # else it would be tried for ever
+        runner.execute(pair, place)
+    monkeypatch.setattr(type(pair), "has_weights", lambda *_: True)
+    trained.clear()
     runner.execute(pair, place)
     assert trained == [pair.name]
     assert files(place.results) == before
@@ -91,9 +95,23 @@ def test_damaged_weights_are_named(finished, tmp_path):
     place = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
     weights = place.out / "tiny_utkface" / "low_resolution_seed0" / "generator.safetensors"
     shutil.copytree(finished.out / "tiny_utkface" / "low_resolution_seed0", weights.parent)
-    weights.write_bytes(weights.read_bytes()[:100])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
     with pytest.raises(MedfeError, match=r"generator\.safetensors: damaged; delete it"):
         pending_entries(place)
+    weights.unlink()  # as the message says
+    place.experiment["low_resolution_seed0"].restore(place)
+    assert weights.read_bytes() == whole
+
+
+def test_a_told_record_is_not_replaced_by_an_exclusion(finished, tmp_path):
+    place = replace(finished, results=tmp_path / "results")
+    shutil.copytree(finished.results, place.results)
+    pair, run = place.experiment["autoencoders_seed0"], place.experiment["autoencoder_seed0"]
+    before = record_path(place.results, place.experiment, run).read_bytes()
+    write_record(place.results, place.experiment, pair, {"reason": "l1: nan"}, EXCLUDED)
+    runner.execute(run, place)
+    assert record_path(place.results, place.experiment, run).read_bytes() == before
 
 
 def test_a_journal_that_cannot_be_written_ends_nothing(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Trainings that start from others, and shipped weights that stand in for a training that is recorded."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -129,6 +130,20 @@ def test_what_shipped_weights_started_from_is_not_trained_again(made, elsewhere,
     journal = (place.out / "parts.log").read_text()
     assert f"{SECOND}: begun, taken from the package" in journal
     assert f"{THIRD}: begun, estimated" in journal
+
+
+def test_what_is_under_way_does_not_ask_for_what_it_started_from(made, elsewhere, trained):
+    place = elsewhere(PAIR, FIRST)
+    for name in (PAIR, SECOND):
+        shutil.copytree(made.folder(made.experiment[name]), place.folder(place.experiment[name]))
+    config = weights_of(place, SECOND).with_name("config.json")
+    config.write_text(config.read_text().replace(str(made.out), str(place.out)))
+    assert [entry.name for entry in pending_entries(place, only=(SECOND,))] == [SECOND]
+    weights_of(place, SECOND).unlink()  # its state says how far it is
+    assert [entry.name for entry in pending_entries(place, only=(SECOND,))] == [SECOND]
+    run_experiment(place, only=(SECOND,))
+    assert trained == [SECOND]
+    assert not place.folder(place.experiment[FIRST]).exists()
 
 
 def test_records_tell_that_weights_were_rounded(made, elsewhere, ship):

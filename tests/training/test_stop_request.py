@@ -1,0 +1,27 @@
+"""A request to stop that arrives during a training is not lost on what the training is part of."""
+
+import os
+import signal
+
+import pytest
+
+from medfe.experiments.stopping import Interrupted, Stop
+from medfe.training.loop import StopRequest
+
+
+def test_an_experiment_hears_of_a_request_that_came_in_the_last_step_of_a_training():
+    steps = []
+    with Stop() as outer:
+        with pytest.raises(Interrupted), StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append(bool(inner))  # the step is done, and what it made is saved
+        assert outer.asked
+    assert steps == [True]
+
+
+def test_a_training_alone_ends_quietly():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop
+    assert signal.getsignal(signal.SIGTERM) is before
