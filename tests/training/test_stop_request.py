@@ -11,10 +11,15 @@ from medfe.training.loop import StopRequest
 
 def test_an_experiment_hears_of_a_request_that_came_in_the_last_step_of_a_training():
     steps = []
-    with Stop() as outer:
-        with pytest.raises(Interrupted), StopRequest() as inner:
+
+    def train():
+        with StopRequest() as stop:
             os.kill(os.getpid(), signal.SIGTERM)
-            steps.append(bool(inner))  # the step is done, and what it made is saved
+            steps.append(bool(stop))  # the step is done, and what it made is saved
+
+    with Stop() as outer:
+        with pytest.raises(Interrupted):
+            train()
         assert outer.asked
     assert steps == [True]
 
