@@ -18,7 +18,7 @@ IDEA = """
 MEDFE ([Liu et al., ECCV 2020](https://arxiv.org/abs/2007.06929)) fills a hole through two features, one for
 *structure* and one for *texture*. While it is trained, both are compared with something made of the whole picture. In
 MEDFE that is a shrunken picture, which has lost most of what the features could hold. MEDFE+CAE (Gielisse and Katona,
-TU Delft 2021) compares them with the codes of convolutional auto-encoders instead, which are meant to lose almost nothing, and
+TU Delft 2021) compares them with the codes of convolutional auto-encoders, which are meant to lose almost nothing, and
 reports a better FID, from one training of each. Does it help? This project is both networks, and the bench to find
 out: by numbers with their uncertainty, by pictures, by people. The tab Results shows what has been measured so far.
 """

@@ -87,6 +87,34 @@ def test_backbones_are_frozen_and_let_gradients_through(name):
     assert image.grad.abs().max() > 0
 
 
+def test_gradients_of_folded_networks_equal_the_packages():
+    backbone, network = build_backbone("efficientnet_lite0"), package_network("efficientnet_lite0")
+    image = images(97).requires_grad_()
+    found = backbone.features(image, ("block10",))["block10"]
+    x = network._swish(network._bn0(network._conv_stem((image * 127.5 + 127.5 - 127) / 128)))
+    for block in network._blocks[:11]:
+        x = block(x)
+    (gradient,), (expected,) = (torch.autograd.grad(y.square().sum(), image) for y in (found, x))
+    assert relative(gradient, expected) < 1e-4
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
+def test_strided_convolutions_and_their_gradients_keep_the_precision(precision):
+    block = build_backbone("efficientnet_lite0").blocks[1]._depthwise_conv
+    weight, bias = block.convolution.weight, block.convolution.bias
+    x = torch.randn(2, len(weight), 16, 16).requires_grad_()
+    expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, bias, stride=2, groups=len(weight))
+    rounded = x.detach().to(precision).requires_grad_()
+    found = block(rounded)
+    upstream = torch.randn_like(expected)
+    (wanted,) = torch.autograd.grad(expected, x, upstream)
+    (gradient,) = torch.autograd.grad(found, rounded, upstream.to(precision))
+    assert found.dtype == gradient.dtype == precision
+    tolerance = 4 * torch.finfo(precision).eps
+    assert relative(found.float(), expected) < tolerance
+    assert relative(gradient.float(), wanted) < tolerance
+
+
 def test_embedding_is_the_mean_of_the_last_map_at_the_training_size():
     backbone = build_backbone("efficientnet_lite0")
     resized = F.interpolate(images(), size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)

@@ -103,6 +103,7 @@ class Run:
         self.dtype = next(self.raw_pair.parameters()).dtype
         published = config.generator.convention == "published"
         self.backbone_terms = BackboneTerms(config.losses, published=published).to(fabric.device, self.dtype)
+        self.backbone_terms.to(memory_format=torch.channels_last)
         self.mean = distributed_mean(fabric)
         if config.compile:
             generator.compile()
