@@ -17,10 +17,12 @@ PresetName = Literal["paper", "faces128", "faces64", "tiny"]
 Head = Literal["norm_lrelu", "tanh", "linear"]
 Convention = Literal["paper", "published"]
 AutoencoderKind = Literal["texture", "structure"]
+Precision = Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 MaskKind = Literal["center", "box", "brush", "irregular_thin", "irregular_medium", "irregular_thick"]
 
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
+PRECISIONS = tuple(name for name in get_args(Precision) if name != "auto")
 AUTOENCODER_KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 ARMS = ("low_resolution", "autoencoder", "random_encoder", "block_dct", "none")
 GRID_STRIDE = 8  # texture, structure and equalization live at image_size / 8
@@ -300,8 +302,8 @@ class RunConfig(Settings):
     """Images a step, over all devices together."""
     max_steps: int = Field(813_850, ge=1)
     """Steps of the whole run; the schedule ends there. Default: five epochs of CelebA's training part, as published."""
-    precision: Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"] = "auto"
-    """`auto`: bf16-mixed where the device is fast at it, else 32-true."""
+    precision: Precision = "auto"
+    """`auto`: what the variable MEDFE_PRECISION names, else bf16-mixed where the device is fast at it, or 32-true."""
     workers: int = Field(1, ge=0)
     """Processes that load data, for each device."""
     compile: bool = False
@@ -397,8 +399,8 @@ class AutoencoderRunConfig(Settings):
     """Images a step."""
     max_steps: int = Field(50_870, ge=1)
     """Steps of the whole run (paper: ten epochs of CelebA's training part)."""
-    precision: Literal["auto", "32-true", "64-true", "bf16-mixed", "16-mixed"] = "auto"
-    """`auto`: bf16-mixed where the device is fast at it, else 32-true."""
+    precision: Precision = "auto"
+    """`auto`: what the variable MEDFE_PRECISION names, else bf16-mixed where the device is fast at it, or 32-true."""
     workers: int = Field(1, ge=0)
     """Processes that load data."""
     save_every: int = Field(500, ge=1)

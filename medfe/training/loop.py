@@ -1,5 +1,6 @@
 """What both training loops share: devices and precision, the order of samples, the schedule, when to stop."""
 
+import os
 import signal
 import threading
 import time
@@ -13,9 +14,13 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from medfe.config import PRECISIONS
 from medfe.data.folder import TrainingSamples, worker_init
 from medfe.devices import exact_float32
 from medfe.errors import MedfeError
+
+PRECISION_VARIABLE = "MEDFE_PRECISION"
+"""Environment variable that says what precision `auto` is: for an experiment begun on a machine of another kind."""
 
 
 class NonFiniteLossError(MedfeError):
@@ -23,9 +28,17 @@ class NonFiniteLossError(MedfeError):
 
 
 def resolve_precision(precision: str, accelerator: str = "auto") -> str:
-    """Return `precision`, or for `auto` bf16-mixed where the device computes fast in it and 32-true elsewhere."""
+    """Return `precision`; for `auto` what MEDFE_PRECISION names, else bf16-mixed on a device fast at it, or 32-true.
+
+    Raises:
+        MedfeError: if the variable names no precision.
+    """
     if precision != "auto":
         return precision
+    if named := os.environ.get(PRECISION_VARIABLE):
+        if named not in PRECISIONS:
+            raise MedfeError(f"{PRECISION_VARIABLE}: found {named!r}, expected one of: {', '.join(PRECISIONS)}")
+        return named
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():

@@ -74,6 +74,17 @@ def test_precision_is_what_was_asked_for_or_what_the_device_is_fast_at(monkeypat
     assert resolve_precision("auto", "cpu") == "32-true"
 
 
+def test_what_auto_means_can_be_named(monkeypatch):
+    monkeypatch.setenv("MEDFE_PRECISION", "bf16-mixed")
+    assert resolve_precision("auto") == "bf16-mixed"
+    assert resolve_precision("32-true") == "32-true"
+    monkeypatch.setenv("MEDFE_PRECISION", "half")
+    with pytest.raises(
+        MedfeError, match="MEDFE_PRECISION: found 'half', expected one of: 32-true, 64-true, bf16-mixed"
+    ):
+        resolve_precision("auto")
+
+
 def test_terms_are_returned_as_numbers_unless_one_is_not_finite():
     fabric = build_fabric("32-true", accelerator="cpu")
     assert check_finite({"a": torch.tensor(1.5), "b": torch.tensor(-2.0)}, 3, fabric) == {"a": 1.5, "b": -2.0}
