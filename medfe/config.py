@@ -232,6 +232,9 @@ class LossConfig(Settings):
     shift: int = Field(0, ge=0)
     """Images are shifted at random by 0 to this many pixels before the backbone, so that no phase of a strided stem
     goes unseen."""
+    composite: bool = False
+    """Critics and backbone see the output in the hole and the photograph around it, as the user of a filled image
+    does. False, as published: the whole output."""
 
 
 class OptimizerConfig(Settings):

@@ -20,7 +20,7 @@ MACHINE_SETTINGS = (
     "target.autoencoders", "initial_weights",
 )  # fmt: skip
 """Settings of a training that change neither data nor weights, or name files of a machine."""
-LATER_SETTINGS = {"data.color_jitter": 0.0}
+LATER_SETTINGS = {"data.color_jitter": 0.0, "losses.composite": False}
 """Settings that came after the first records, and what they say where nothing changes: there they are left out."""
 
 
@@ -208,8 +208,8 @@ def training_settings(config: Settings) -> dict[str, Any]:
 
 
 def _setting(values: Any, name: str) -> Any:
-    """Return the value of a dotted name in a nested mapping."""
-    return reduce(lambda inner, key: inner[key], name.split("."), values)
+    """Return the value of a dotted name in a nested mapping, {} where it has no such name."""
+    return reduce(lambda inner, key: inner.get(key, {}), name.split("."), values)
 
 
 def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ _RATES = {"learning_rate": 8e-4, "critic_learning_rate": 4e-4}  # those of faces
 _FIRST_HALF = {"max_steps": 3750, "optimizer": {"schedule": (1.0,)}}
 # Random colours, because fillings of photographs in strong tones came out pale; tried before, see plan.md.
 _SECOND_HALF = {
-    "max_steps": 3750, "data": {"color_jitter": 0.4},
+    "max_steps": 3750, "data": {"color_jitter": 0.4}, "losses": {"composite": True},
     "optimizer": {"schedule": (0.1, 0.5, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.1)},
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medfe.config import RunConfig
+from medfe.data.images import composite
 from medfe.errors import MedfeError
 from medfe.losses import Mean, weigh
 from medfe.models.critic import build_critics
@@ -132,12 +133,13 @@ class Run:
             goals = self.target.goals(real, batch.get("structure", real).to(self.dtype))
         output, intermediate = self.pair(real, mask, goals)
         fake = output.image
+        seen = composite(fake, real, mask) if config.losses.composite else fake
 
         # Critics
         terms: dict[str, Tensor] = {}
         if config.losses.adversarial:
             self.raw_critics.requires_grad_(True)
-            terms["critic"] = critics_loss(self.critics, fake, real, corner, self.mean)
+            terms["critic"] = critics_loss(self.critics, seen, real, corner, self.mean)
             check_finite(terms, step, fabric)
             self.critic_optimizer.zero_grad()
             fabric.backward(terms["critic"])
@@ -146,10 +148,10 @@ class Run:
         # Generator
         weighted = {**reconstruction_terms(fake, real, mask, config.losses), "intermediate": intermediate}
         with fabric.autocast():
-            weighted |= self.backbone_terms(fake, real, rng)
+            weighted |= self.backbone_terms(seen, real, rng)
             if config.losses.adversarial:
                 self.raw_critics.requires_grad_(False)  # unwrapped: nothing of theirs is to be synchronised here
-                weighted["adversarial"] = generator_adversarial_loss(self.raw_critics, fake, real, corner, self.mean)
+                weighted["adversarial"] = generator_adversarial_loss(self.raw_critics, seen, real, corner, self.mean)
         objective = weigh(weighted, config.losses, config.target.weight)
         values = check_finite({**objective.terms, **terms, "total": objective.total}, step, fabric)
         self.optimizer.zero_grad()

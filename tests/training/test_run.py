@@ -1,5 +1,6 @@
-"""The moving average against its definition, and what a run saves of 16-mixed precision."""
+"""The moving average against its definition, what a step shows its judges, what is saved of 16-mixed precision."""
 
+import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
@@ -73,3 +74,28 @@ def test_the_scale_of_the_gradients_in_half_precision_comes_back(tmp_path):
     second, scaler = run()
     second.restore(load_state(tmp_path), tmp_path)
     assert scaler.get_scale() == 8.0
+
+
+@pytest.mark.parametrize("composite", [False, True])
+def test_outside_the_hole_the_composite_shows_critics_and_backbone_the_photograph(composite):
+    losses = {"backbone": "efficientnet_lite0", "perceptual": 1, "style": 1, "composite": composite}
+    changes = {"losses": losses, "generator": {"base_channels": 2, "feature_channels": 8}, "precision": "32-true"}
+    run = Run(RunConfig.create("tiny", "none", **changes), Fabric(accelerator="cpu", devices=1))
+    size = run.config.generator.image_size
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    no_hole, all_hole = torch.zeros(1, 1, size, size), torch.ones(1, 1, size, size)
+
+    seen = []
+    run.raw_critics.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    found = run.advance({"image": image, "mask": no_hole}, 1)
+    shown = image if composite else found.fake
+    assert (found.fake - image).abs().mean() > 0.01
+    assert [len(images) for images in seen] == [2, 1, 1]  # the critics' step, and the generator's two passes
+    assert torch.equal(seen[0], torch.cat([image, shown]))
+    assert torch.equal(seen[2], shown)
+    for term in ("perceptual", "style"):
+        assert (found.values[term] == 0) == composite
+
+    found = run.advance({"image": image, "mask": all_hole}, 2)
+    assert torch.equal(seen[-1], found.fake)
+    assert found.values["perceptual"] > 0
