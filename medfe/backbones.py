@@ -126,7 +126,8 @@ class EfficientNetLite(Backbone):
             if max(depthwise.stride) > 1:
                 block._depthwise_conv = _FrozenStrided(depthwise)
             else:  # the same padding on all sides: the convolution's own is faster
-                depthwise.padding, depthwise.static_padding = depthwise.kernel_size[0] // 2, nn.Identity()
+                depthwise.padding = tuple(size // 2 for size in depthwise.kernel_size)
+                depthwise.static_padding = nn.Identity()
         self.stem, self.head, self.blocks = network._conv_stem, network._conv_head, network._blocks
 
     def _stem(self, image: Tensor) -> Tensor:

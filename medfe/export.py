@@ -1,5 +1,6 @@
 """Make a folder of shipped weights from finished runs: float16 files and the card that describes them."""
 
+import itertools
 import json
 import tempfile
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from medfe.training.autoencoder import reconstruction_l1
 from medfe.training.checkpoint import CONFIG_FILE, load_config
 from medfe.training.initial import history_line
 from medfe.training.logging import METRICS_FILE
-from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights, weights_digest
 
 LAST_ROWS = 10
 GRID_FILE = "samples.png"
@@ -52,7 +53,8 @@ def export_weights(
 
     Raises:
         MedfeError: if a training is not finished, two runs are of one arm or of different sizes, something is missing,
-            or `out` holds other weights, which the card would not name. What is in `out` is replaced at the end.
+            auto-encoders are not those that an arm was trained against, or `out` holds other weights, which the card
+            would not name. Nothing in `out` has changed then: it is replaced at the end, file by file, the card last.
     """
     configs = _check_runs(runs)
     _check_autoencoders(autoencoders, configs)
@@ -65,7 +67,7 @@ def export_weights(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".part") as folder:
         _write(runs, configs, autoencoders, Path(folder), data, val, groups)
-        for path in sorted(Path(folder).iterdir()):
+        for path in sorted(Path(folder).iterdir(), key=lambda path: (path.name == CARD_FILE, path.name)):
             path.replace(out / path.name)
     return out / CARD_FILE
 
@@ -116,11 +118,18 @@ def _check_autoencoders(folder: Path | None, configs: Sequence[RunConfig]) -> No
     Raises:
         MedfeError: as `export_weights`.
     """
-    needing = [config.target.arm for config in configs if config.target.autoencoders is not None]
+    trained_against = {
+        config.target.arm: config.target.autoencoders for config in configs if config.target.autoencoders
+    }
+    needing = list(trained_against)
     if folder is None:
         if needing:
             raise MedfeError(f"export: arm {needing[0]} was trained against auto-encoders, expected --autoencoders DIR")
         return
+    for kind, (arm, own) in itertools.product(AUTOENCODER_KINDS, trained_against.items()):
+        path, used = folder / f"{kind}.safetensors", own / f"{kind}.safetensors"
+        if path.is_file() and used.is_file() and weights_digest(path) != weights_digest(used):
+            raise MedfeError(f"{path}: found other weights than {used}, which arm {arm} was trained against")
     for kind in AUTOENCODER_KINDS:
         step = load_weights(folder / f"{kind}.safetensors", kind).metadata.get("step", 0)
         if (folder / kind / CONFIG_FILE).exists():

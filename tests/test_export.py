@@ -1,5 +1,6 @@
 """Weights to ship: files, picture and card."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from medfe.models.generator import build_generator
 from medfe.training.autoencoder import autoencoder_metadata
 from medfe.training.checkpoint import save_config
 from medfe.training.run import generator_metadata
-from medfe.weightfiles import GENERATOR_FILE, save_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
 
 RUNS = [Path("runs/one"), Path("runs/two")]
 
@@ -61,7 +62,9 @@ def finished_run(folder, arm="none", preset="tiny", step=2, autoencoders=None, *
     config = RunConfig.create(preset, arm, max_steps=2, target={"autoencoders": autoencoders})
     save_config(folder, config)
     tensors = {f"generator.{name}": value for name, value in build_generator(config.generator).state_dict().items()}
-    save_weights(folder / GENERATOR_FILE, tensors, generator_metadata(config, step, "0123456789ab") | metadata)
+    save_weights(
+        folder / GENERATOR_FILE, tensors, generator_metadata(config, step, "0123456789ab", "32-true") | metadata
+    )
     (folder / "metrics.jsonl").write_text('{"step": 2, "images": 8, "l1_image": 0.25, "total": 1.5}\n')
     return folder
 
@@ -118,7 +121,7 @@ def test_what_cannot_be_shipped_together_is_refused_before_anything_is_written(t
     assert not (tmp_path / "shipped").exists()
 
 
-def test_shipped_weights_are_replaced_together_or_not_at_all(tmp_path, photographs):
+def test_a_refused_export_changes_no_shipped_file(tmp_path, photographs):
     out, run = tmp_path / "shipped", finished_run(tmp_path / "run")
     export_weights([run], None, out, data="first", val=photographs)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -140,11 +143,16 @@ def test_weights_trained_against_auto_encoders_are_shipped_with_them(tmp_path, p
         config = AutoencoderRunConfig.create("tiny", kind, max_steps=2)
         save_config(tmp_path / "pair" / kind, config)
         network = build_autoencoder(config.autoencoder)
-        save_weights(
-            tmp_path / "pair" / f"{kind}.safetensors", network.state_dict(), autoencoder_metadata(config, 1, "c")
-        )
+        metadata = autoencoder_metadata(config, 1, "c", "32-true")
+        save_weights(tmp_path / "pair" / f"{kind}.safetensors", network.state_dict(), metadata)
     with pytest.raises(MedfeError, match="texture: found 1 of 2 steps"):
         export_weights([run], tmp_path / "pair", tmp_path / "shipped", data="", val=photographs)
+    shutil.copytree(tmp_path / "pair", tmp_path / "other")
+    other = tmp_path / "other" / "structure.safetensors"
+    file = load_weights(other)
+    save_weights(other, {name: 2 * tensor for name, tensor in file.tensors.items()}, file.metadata)
+    with pytest.raises(MedfeError, match=r"structure\.safetensors: found other weights than .*arm autoencoder"):
+        export_weights([run], tmp_path / "other", tmp_path / "shipped", data="", val=photographs)
     assert not (tmp_path / "shipped").exists()
 
 

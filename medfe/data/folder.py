@@ -122,7 +122,7 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         mirrored = self.config.flip and rng.random() < 0.5
         tensors = [to_tensor(image[window][:, ::-1] if mirrored else image[window]) for image in images]
         if self.config.color_jitter:
-            # A stream of its own (2): with jitter or without, crop, flip and mask are the same.
+            # Not drawn from rng: with jitter or without, crop, flip and mask are the same.
             tensors = jitter_colors(tensors, self.config.color_jitter, np.random.default_rng((self.seed, position, 2)))
         sample = dict(zip(("image", "structure"), tensors, strict=False))
         if self.masks is not None:

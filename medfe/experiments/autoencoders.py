@@ -27,11 +27,10 @@ from medfe.evaluation.embeddings import Embedder, build_embedder
 from medfe.evaluation.metrics import psnr
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, training_settings
 from medfe.experiments.records import TABLES
-from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
+from medfe.experiments.runfolder import is_trained, train_to_the_end, trained_in, training_row
 from medfe.experiments.target_times import TargetTimes
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import train_autoencoder
-from medfe.training.loop import resolve_precision
 from medfe.weightfiles import load_weights
 
 CHANNELS = (3, 16, 64, 128, 256)
@@ -184,7 +183,7 @@ class TextureCode(Entry):
         ways: dict[str, tuple[int, Reconstruct]] = {"auto-encoder": (self.channels, autoencoder)}
         return {
             "training": {"texture": training_row(place.folder(self) / "texture", self._weights(place), config)},
-            "precision": resolve_precision(config.precision),
+            "precision": trained_in(self._weights(place), config),
             "commit": load_weights(self._weights(place)).metadata.get("commit", ""),
             TABLES: self.judgement.tables(ways, place, images=self.images),
         }

@@ -21,7 +21,7 @@ MACHINE_SETTINGS = (
 )  # fmt: skip
 """Settings of a training that change neither data nor weights, or name files of a machine."""
 LATER_SETTINGS = {"data.color_jitter": 0.0, "losses.composite": False}
-"""Settings that came after the first records, and what they say where nothing changes: there they are left out."""
+"""Settings that came after the first records, with their defaults: those are left out, so that older digests hold."""
 
 
 class Estimate(NamedTuple):

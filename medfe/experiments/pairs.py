@@ -11,12 +11,11 @@ from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, AutoencoderRunConfi
 from medfe.data.folder import EvaluationPhotographs
 from medfe.experiments.entry import Entry, Estimate, Experiment, Workplace, training_settings
 from medfe.experiments.records import read_record
-from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
+from medfe.experiments.runfolder import is_trained, train_to_the_end, trained_in, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
 from medfe.inference import shipped_file
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1, train_autoencoder
-from medfe.training.loop import resolve_precision
 from medfe.weightfiles import read_metadata, weights_digest
 
 SECONDS_PER_AUTOENCODER_IMAGE = 0.004
@@ -72,7 +71,7 @@ class AutoencoderPair(Entry):
         commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in AUTOENCODER_KINDS}
         return {
             "training": training, "autoencoders": self.reconstruction(place),
-            "precision": resolve_precision(self._placed("texture", place).precision),
+            "precision": trained_in(folder / "texture.safetensors", self._placed("texture", place)),
             "commit": " ".join(dict.fromkeys(" ".join(commits.values()).split())),
             "weights": {kind: used["digest"] for kind, used in self.weights(place).items()},
         }  # fmt: skip

@@ -106,7 +106,8 @@ def _ship() -> Experiment:
         descriptive=(("autoencoder", "low_resolution"),),
         notes=(
             "One training an arm, in two halves: no verdict between the arms. 60,000 images each, chosen by step count "
-            "alone. The first halves are judged on val.",
+            "alone. The first halves are judged on val. The second halves draw colours at random and show critics and "
+            "perceptual loss the composite; no other experiment does.",
         ),
     )
 

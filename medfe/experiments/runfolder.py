@@ -13,7 +13,7 @@ from medfe.experiments.entry import Workplace
 from medfe.experiments.stopping import Interrupted
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
-from medfe.training.loop import build_fabric
+from medfe.training.loop import build_fabric, resolve_precision
 from medfe.weightfiles import read_metadata
 
 
@@ -55,6 +55,11 @@ def train_to_the_end(
     place.stop.check()
     if done < config.max_steps:
         raise Interrupted
+
+
+def trained_in(weights: Path, config: RunConfig | AutoencoderRunConfig) -> str:
+    """Return the precision that weights were trained in; weights of earlier releases do not say: what is used here."""
+    return str(read_metadata(weights).get("precision") or resolve_precision(config.precision))
 
 
 def training_row(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:

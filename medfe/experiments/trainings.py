@@ -15,12 +15,11 @@ from medfe.experiments.gradients import gradient_norm
 from medfe.experiments.measurement import Evaluation, channel_tables, measure_run
 from medfe.experiments.pairs import AutoencoderPair
 from medfe.experiments.records import TABLES, read_record
-from medfe.experiments.runfolder import is_trained, train_to_the_end, training_row
+from medfe.experiments.runfolder import is_trained, train_to_the_end, trained_in, training_row
 from medfe.experiments.shipped import stands_in, take_shipped
 from medfe.inference import shipped_file
 from medfe.training.checkpoint import STATE_FILE, load_config, write_atomically
 from medfe.training.generator import train_generator
-from medfe.training.loop import resolve_precision
 from medfe.weightfiles import GENERATOR_FILE, read_metadata, weights_digest
 
 SECONDS_PER_IMAGE = {"faces64": 0.038, "faces128": 0.099, "tiny": 0.012}
@@ -111,7 +110,7 @@ class GeneratorRun(Entry):
         metrics, areas = measure_run(self.evaluation, self.name, folder, config.generator.image_size, place)
         content: dict[str, Any] = {
             "commit": read_metadata(folder / GENERATOR_FILE).get("commit", ""),
-            "precision": resolve_precision(config.precision), "weight": config.target.weight,
+            "precision": trained_in(folder / GENERATOR_FILE, config), "weight": config.target.weight,
             "training": row, "metrics": metrics, "areas": areas, "weights": weights_digest(folder / GENERATOR_FILE),
         }  # fmt: skip
         if self.pair:

@@ -25,10 +25,13 @@ from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
 from medfe.training.loop import (
     StopRequest,
+    anyone,
     build_loader,
     check_finite,
+    check_precision,
     count_parameters,
     describe_samples,
+    precision_of,
     schedule_factor,
     seed_step,
     set_learning_rate,
@@ -74,6 +77,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     )  # fmt: skip
     model, optimizer = fabric.setup(network, optimizer)
     if state:  # after the set-up, which moves the network but not what an optimizer holds
+        check_precision(state, fabric, folder)
         try:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
@@ -90,10 +94,13 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
 
         def save() -> None:
             if fabric.is_global_zero:
-                save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by))
+                save_weights(
+                    weights, network.state_dict(), autoencoder_metadata(config, step, started_by, precision_of(fabric))
+                )
                 save_state(folder, {
                     "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-                    "precision": fabric.strategy.precision.state_dict(), "commits": started_by,
+                    "precision": fabric.strategy.precision.state_dict(), "works_in": precision_of(fabric),
+                    "commits": started_by,
                 })  # fmt: skip
             fabric.barrier()
 
@@ -121,7 +128,8 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
                     saved = step
                 if last:
                     break
-            if saved < step or not weights.exists():  # of a finished run whose weight file was deleted
+            deleted = fabric.is_global_zero and not weights.exists()  # of a finished run
+            if anyone(fabric, deleted) or saved < step:
                 save()
             if log:
                 log.close()
@@ -182,9 +190,10 @@ def reconstruction_l1(autoencoder: Autoencoder, photographs: EvaluationPhotograp
     return total / count
 
 
-def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str) -> dict[str, object]:
+def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str, precision: str) -> dict[str, object]:
     """Return what an auto-encoder's weight file says about itself."""
     return {
         "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
         "step": step, "images": step * config.batch_size, "commit": commits,
+        "precision": precision,
     }  # fmt: skip

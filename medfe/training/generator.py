@@ -101,7 +101,8 @@ def _advance(
                 saved = step
             if last:
                 break
-        if saved < step or not (out / GENERATOR_FILE).exists():  # of a finished run whose weight file was deleted
+        deleted = fabric.is_global_zero and not (out / GENERATOR_FILE).exists()  # of a finished run
+        if anyone(fabric, deleted) or saved < step:  # one process looks, for all of them have to save or none
             run.save(out, step)
         if log:
             log.close()

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -62,10 +63,11 @@ def build_fabric(
     Raises:
         MedfeError: this machine has no such devices, or they cannot work together like this.
     """
+    precision = resolve_precision(precision, accelerator)
     try:
         fabric = Fabric(
             accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy,
-            precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, ImportError, MisconfigurationException) as error:
         asked = f"accelerator {accelerator}, devices {devices}, strategy {strategy}, precision {precision}"
@@ -76,6 +78,25 @@ def build_fabric(
     if precision == "64-true":  # else Fabric would hand back what networks return as float32
         torch.set_default_dtype(torch.float64)
     return fabric
+
+
+def precision_of(fabric: Fabric) -> str:
+    """Return the precision that a launched Fabric works in, such as `bf16-mixed`."""
+    return str(fabric.strategy.precision.precision)
+
+
+def check_precision(state: Mapping[str, Any], fabric: Fabric, folder: Path) -> None:
+    """Check that a training goes on in the precision that it began in; states of earlier releases do not say theirs.
+
+    Raises:
+        MedfeError: if it is another one, as `auto` is on another machine.
+    """
+    began, now = state.get("works_in", precision_of(fabric)), precision_of(fabric)
+    if began != now:
+        raise MedfeError(
+            f"{folder}: began in {began} and would go on in {now}; set {PRECISION_VARIABLE}={began} to go on, or use "
+            "another folder"
+        )
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -19,7 +19,15 @@ from medfe.models.generator import build_generator
 from medfe.targets import build_target
 from medfe.training.checkpoint import commits, save_state
 from medfe.training.initial import InitialWeights
-from medfe.training.loop import check_finite, mean_of_processes, schedule_factor, seed_step, set_learning_rate
+from medfe.training.loop import (
+    check_finite,
+    check_precision,
+    mean_of_processes,
+    precision_of,
+    schedule_factor,
+    seed_step,
+    set_learning_rate,
+)
 from medfe.training.objective import (
     BackboneTerms,
     ConstrainedGenerator,
@@ -110,7 +118,7 @@ class Run:
             generator.compile()
 
     def advance(self, batch: Mapping[str, Tensor], step: int) -> Advance:
-        """Train one step: both critics on the generator's output, then the generator with the updated critics.
+        """Train one step: both critics on the output (or its composite), then the generator with the updated critics.
 
         Args:
             batch: `image` N×3×H×W and, where the arm needs it, `structure`, in [-1, 1]; `mask` N×1×H×W, 1 = hole.
@@ -166,14 +174,14 @@ class Run:
             save_weights(
                 out / GENERATOR_FILE,
                 self.inference_state(),
-                generator_metadata(self.config, step, self.commits, self.earlier),
+                generator_metadata(self.config, step, self.commits, precision_of(self.fabric), self.earlier),
             )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(), "commits": self.commits,
-                "earlier": self.earlier,
+                "precision": self.fabric.strategy.precision.state_dict(), "works_in": precision_of(self.fabric),
+                "commits": self.commits, "earlier": self.earlier,
             })  # fmt: skip
         self.fabric.barrier()
 
@@ -196,8 +204,9 @@ class Run:
         """Take over a state that was saved in `source`.
 
         Raises:
-            MedfeError: if it is of other networks.
+            MedfeError: if it is of other networks, or was trained in another precision.
         """
+        check_precision(state, self.fabric, source)
         try:
             self.raw_pair.load_state_dict(state["pair"])
             self.raw_critics.load_state_dict(state["critics"])
@@ -237,12 +246,12 @@ class _MeanOfProcesses(torch.autograd.Function):
 
 
 def generator_metadata(
-    config: RunConfig, step: int, commits: str, earlier: Sequence[Mapping[str, Any]] = ()
+    config: RunConfig, step: int, commits: str, precision: str, earlier: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Return what a generator's weight file says about itself; images and steps are those of this training alone."""
     return {
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
         "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
-        **({"earlier": list(earlier)} if earlier else {}),
+        "precision": precision, **({"earlier": list(earlier)} if earlier else {}),
     }  # fmt: skip

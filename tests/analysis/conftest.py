@@ -40,7 +40,7 @@ def make_run(tmp_path, autoencoders):
             trained |= {f"target.{name}": value for name, value in own.items()}
         folder = tmp_path / arm
         save_config(folder, config)
-        save_weights(folder / "generator.safetensors", trained, generator_metadata(config, 0, ""))
+        save_weights(folder / "generator.safetensors", trained, generator_metadata(config, 0, "", "32-true"))
         return folder
 
     return make

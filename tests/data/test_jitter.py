@@ -12,13 +12,13 @@ from medfe.data.jitter import jitter_colors
 
 
 class Fixed:
-    """A generator whose numbers are given."""
+    """A generator whose numbers are given, for a strength of 0.5."""
 
     def __init__(self, *factors, hue=0.0):
         self.factors, self.hue = np.array(factors), hue
 
     def uniform(self, low, high, size=None):
-        assert low < high
+        assert (low, high) == ((0.5, 1.5) if size else (-0.05, 0.05))
         return self.factors if size else self.hue
 
 

@@ -49,7 +49,7 @@ def test_shipped_weights_of_both_arms_have_seen_60000_images_in_two_halves():
         assert first.name in second.needs
         assert second.pair in ("", "autoencoders_seed0")
         one, other = first.config(), second.config()
-        rest = {"seed", "optimizer", "target", "data", "losses"}  # other data order, colours, rates
+        rest = {"seed", "optimizer", "target", "data", "losses"}  # other data order, colours, rates, composite
         assert one.model_dump(exclude=rest) == other.model_dump(exclude=rest)
         assert one.data.replace(color_jitter=0.4) == other.data
         assert one.losses.replace(composite=True) == other.losses

@@ -78,6 +78,15 @@ def test_stopped_and_started_again_it_ends_with_the_same_weights(train, tmp_path
     assert metrics(tmp_path / "a" / "texture") == metrics(tmp_path / "b" / "texture")
 
 
+def test_deleted_weights_are_written_again_from_the_finished_state(train, tmp_path):
+    assert train(tmp_path)[0] == 0
+    weights = tmp_path / "texture.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    assert train(tmp_path)[0] == 0
+    assert weights.read_bytes() == before
+
+
 def test_what_adam_remembers_comes_back_in_the_precision_that_the_set_up_gives(pictures, tmp_path):
     """Stands for a device: `setup` moves the network to either, but not what an optimizer already holds."""
     config = AutoencoderRunConfig.create(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
 from medfe.errors import MedfeError
@@ -17,6 +18,7 @@ from medfe.training.loop import (
     StopRequest,
     build_fabric,
     check_finite,
+    precision_of,
     resolve_precision,
     schedule_factor,
     seed_step,
@@ -99,6 +101,23 @@ def test_devices_that_are_not_there_are_named():
         build_fabric("32-true", accelerator="abacus")
     with pytest.raises(MedfeError, match="precision 3-true"):
         build_fabric("3-true", accelerator="cpu")
+
+
+def test_a_named_precision_is_worked_in_like_one_that_is_asked_for(monkeypatch):
+    monkeypatch.setenv("MEDFE_PRECISION", "64-true")
+    before = torch.get_default_dtype()
+    try:
+        fabric = build_fabric("auto", accelerator="cpu")
+        network = fabric.setup(torch.nn.Linear(2, 2))
+        assert precision_of(fabric) == "64-true"
+        assert network(torch.zeros(1, 2)).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
+def test_a_fabric_says_its_precision(precision):
+    assert precision_of(Fabric(accelerator="cpu", devices=1, precision=precision)) == precision
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

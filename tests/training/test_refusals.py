@@ -9,6 +9,7 @@ from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.training.autoencoder import train_autoencoder
 from medfe.training.generator import train_generator
+from medfe.weightfiles import read_metadata
 
 from .conftest import state_of, tree
 
@@ -28,6 +29,22 @@ def test_a_folder_with_other_settings_is_refused_and_left_alone(train, tmp_path,
     assert f"{tmp_path}: holds a run with other settings" in message
     assert complaint in message
     assert tree(tmp_path) == before
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(train, tmp_path, monkeypatch):
+    auto = {"settings": ("precision=auto",), "steps": 2}
+    monkeypatch.setenv("MEDFE_PRECISION", "32-true")
+    assert train(tmp_path, "--max-minutes", "0", **auto)[0] == 0
+    assert read_metadata(tmp_path / "generator.safetensors")["precision"] == "32-true"
+    before = tree(tmp_path)
+    monkeypatch.setenv("MEDFE_PRECISION", "bf16-mixed")
+    code, message = train(tmp_path, **auto)
+    assert code == 2
+    assert f"{tmp_path}: began in 32-true and would go on in bf16-mixed; set MEDFE_PRECISION=32-true" in message
+    assert tree(tmp_path) == before
+    monkeypatch.setenv("MEDFE_PRECISION", "32-true")
+    assert train(tmp_path, **auto)[0] == 0
+    assert state_of(tmp_path)["step"] == 2
 
 
 @pytest.mark.parametrize("content", ["truncated", "empty", "text", "number", "other"])
