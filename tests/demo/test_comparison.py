@@ -11,7 +11,7 @@ from medfe.data.samples import portraits
 from medfe.errors import MedfeError
 from medfe.evaluation.metrics import image_metrics
 
-SIDE = 120
+SIDE = 110
 PORTRAIT = portraits()["astronaut"]
 
 

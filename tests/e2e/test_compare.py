@@ -92,7 +92,7 @@ def test_the_page_opens_with_a_right_example_and_tells_mistakes_and_the_next_try
     compare = visit(address)
     opened = compare.pictures()
     assert list(opened) == TITLES
-    assert np.array_equal(hole_in(opened, PORTRAIT), by_rule("Brush", (120, 120), 8))
+    assert np.array_equal(hole_in(opened, PORTRAIT), by_rule("Brush", PORTRAIT.shape[:2], 8))
     assert compare.page.locator(".numbers dl").count() == 2
 
     compare.page.click("#fill")
@@ -103,8 +103,8 @@ def test_the_page_opens_with_a_right_example_and_tells_mistakes_and_the_next_try
     compare.put("Invert", "75.0 %")
     compare.fill(lambda: compare.page.keyboard.press("Control+Enter"))
     hole = compare.hole_in(PORTRAIT)
-    expected = np.ones((120, 120), dtype=bool)
-    expected[30:90, 30:90] = False
+    expected = np.ones(PORTRAIT.shape[:2], dtype=bool)
+    expected[27:82, 27:82] = False
     assert np.array_equal(hole, expected)
 
 

@@ -126,26 +126,26 @@ def test_each_rule_gives_its_hole_of_the_seed(visit, address):
     for name in RULES:
         compare.put(name)
         compare.fill()
-        assert np.array_equal(compare.hole_in(PORTRAIT), by_rule(name, (120, 120), 2)), name
+        assert np.array_equal(compare.hole_in(PORTRAIT), by_rule(name, PORTRAIT.shape[:2], 2)), name
     before = compare.canvas()
     compare.page.fill("#seed input", "5")
     compare.page.keyboard.press("Tab")
-    compare.wait_for_status(f"{100 * by_rule('Thick', (120, 120), 5).mean():.1f} %")
+    compare.wait_for_status(f"{100 * by_rule('Thick', PORTRAIT.shape[:2], 5).mean():.1f} %")
     compare.settle(before)
     compare.fill()
-    assert np.array_equal(compare.hole_in(PORTRAIT), by_rule("Thick", (120, 120), 5))
+    assert np.array_equal(compare.hole_in(PORTRAIT), by_rule("Thick", PORTRAIT.shape[:2], 5))
 
 
 @pytest.mark.slow
 def test_a_mask_file_is_the_hole_and_can_grow_and_shrink(visit, address):
-    mask = np.zeros((120, 120), dtype=bool)
+    mask = np.zeros(PORTRAIT.shape[:2], dtype=bool)
     mask[30:70, 50:90] = True
     content = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(content, format="PNG")
     compare = visit(address, "phone-dark")
     before = compare.canvas()
     compare.upload_bytes(content.getvalue(), "mask.png", button="mask-file")
-    compare.wait_for_status("11.1 %")
+    compare.wait_for_status("13.2 %")
     compare.settle(before)
     compare.fill()
     assert np.array_equal(compare.hole_in(PORTRAIT), mask)
