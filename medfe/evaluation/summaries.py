@@ -76,11 +76,11 @@ def means_by_area(measured: Measurements) -> pd.DataFrame:
 
 
 def means_by_group(measured: Measurements) -> pd.DataFrame:
-    """Return the means of `GROUP_METRICS` by age and by sex; empty where the data do not say them."""
+    """Return the means of `GROUP_METRICS` by age and by sex, of photographs whose names say them."""
     items = _items(measured)
     if "age" not in items:
         return pd.DataFrame()
-    by_age = _means_by(measured, "age", items["age"].map(age_group), list(AGE_GROUPS))
+    by_age = _means_by(measured, "age", items["age"].map(age_group, na_action="ignore"), list(AGE_GROUPS))
     return pd.concat([by_age, _means_by(measured, "sex", items["sex"], list(SEXES))], ignore_index=True)
 
 

@@ -143,7 +143,7 @@ class TestSet:
         return Batch(images, torch.stack([mask_to_tensor(self.mask(item)) for item in items]))
 
     def table(self) -> pd.DataFrame:
-        """Return one row an item: `photograph`, `image`, `mask`, `mask_area`, `area_bin`, and age and sex if known."""
+        """Return one row an item: photograph, image, mask, mask_area, area_bin; age and sex where names say them."""
         items = np.arange(len(self))
         masks = [self.mask(item) for item in range(len(self))]
         index = items // self.masks_per_image
@@ -153,9 +153,9 @@ class TestSet:
             "area_bin": [area_bin(mask) for mask in masks],
         })  # fmt: skip
         faces = [_UTKFACE.match(Path(name).name) for name in self.names]
-        if all(faces):
-            ages = np.array([int(face[1]) for face in faces if face])
-            sexes = np.array([SEXES[int(face[2])] for face in faces if face], dtype=object)
+        if any(faces):  # UTKFace has names with an impossible sex: those faces are in no group
+            ages = pd.Series([int(face[1]) if face else None for face in faces]).to_numpy()
+            sexes = np.array([SEXES[int(face[2])] if face else None for face in faces], dtype=object)
             table["age"], table["sex"] = ages[index], sexes[index]
         return table
 

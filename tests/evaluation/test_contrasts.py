@@ -217,3 +217,11 @@ def test_groups_are_empty_where_nobody_said_them(make):
     measured.table["sex"] = np.where(measured.table["photograph"] % 2, "female", "male")
     table = means_by_group(measured)
     assert table.groupby("by")["class"].unique().map(list).to_dict() == {"age": ["20-39"], "sex": ["male", "female"]}
+
+
+def test_photographs_without_age_and_sex_are_in_no_group(make):
+    measured = make({"one": 0.0})
+    people = measured.table["photograph"]
+    measured.table["age"] = np.where(people == people.min(), np.nan, 30)
+    measured.table["sex"] = np.where(people == people.min(), None, "male")
+    assert set(means_by_group(measured)["photographs"]) == {people.nunique() - 1}

@@ -114,6 +114,20 @@ def test_age_and_sex_come_from_utkfaces_names(faces, tmp_path):
     assert set(table["area_bin"]) == {"20-30"}
 
 
+def test_a_face_whose_name_says_no_sex_is_in_no_group_and_the_others_are(faces, tmp_path):
+    wrong, *rest = sorted(faces.iterdir())[:5]
+    (tmp_path / "61_3_20170109150557335.png").write_bytes(wrong.read_bytes())  # as in UTKFace
+    for path in rest:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    testset = TestSet(tmp_path, 32)
+    testset.draw_masks("center", 1, 0)
+    table = testset.table().set_index("photograph")
+    assert table.loc["61_3_20170109150557335.png", ["age", "sex"]].isna().all()
+    for path in rest:
+        assert table.loc[path.name, "age"] == int(path.name.split("_")[0])
+        assert table.loc[path.name, "sex"] in ("male", "female")
+
+
 def test_other_names_say_nothing_about_people(faces, tmp_path):
     for i, path in enumerate(sorted(faces.iterdir())[:5]):
         (tmp_path / f"portrait{i}.png").write_bytes(path.read_bytes())
