@@ -7,18 +7,19 @@ import pytest
 from PIL import Image
 
 from demo.holes import RULES, by_rule
+from demo.pictures import canvas_size
 from medfe.data.samples import portraits, scenes
 
 from .comparepage import hole_in
 
 # Twenty visitors who know nothing of this page and press the button at the same moment. Their answers are read, or the
 # browser would keep its few connections busy with them.
-CROWD = """async () => {
+CROWD = """async side => {
   const config = await (await fetch('config')).json();
   const id = config.components.find(part => part.props.elem_id === 'fill').id;
   const fn = config.dependencies.find(event => event.targets.some(([target]) => target === id));
   const layer = document.createElement('canvas');
-  layer.width = layer.height = 720;
+  layer.width = layer.height = side;
   layer.getContext('2d').fillRect(100, 100, 400, 400);
   const drawing = layer.toDataURL('image/png');
   const data = fn.inputs.map((_, place) => place === 1 ? drawing : place === 2 ? false : null);
@@ -171,7 +172,7 @@ def test_models_without_their_targets_say_what_is_missing_and_no_path(visit, add
 def test_a_visitor_who_has_to_wait_sees_a_place_in_the_queue(visit, address):
     compare = visit(address)
     compare.put("Centre")
-    assert all(compare.page.evaluate(CROWD))
+    assert all(compare.page.evaluate(CROWD, canvas_size(PORTRAIT.shape[:2])[0]))
     compare.fill(
         lambda: (compare.page.click("#fill"), compare.page.get_by_text(re.compile(r"queue: \d+/\d+")).wait_for())
     )
