@@ -64,15 +64,17 @@ class AutoencoderPair(Entry):
         """Train both and measure their reconstruction."""
         self.restore(place)
         folder = place.folder(self)
+        paths = {kind: folder / f"{kind}.safetensors" for kind in AUTOENCODER_KINDS}
         training = {
-            kind: training_row(folder / kind, folder / f"{kind}.safetensors", self._placed(kind, place))
-            for kind in AUTOENCODER_KINDS
+            kind: training_row(folder / kind, path, self._placed(kind, place))
+            for kind, path in paths.items()
         }  # fmt: skip
-        commits = {kind: read_metadata(folder / f"{kind}.safetensors").get("commit", "") for kind in AUTOENCODER_KINDS}
+        precisions = [trained_in(path, self._placed(kind, place)) for kind, path in paths.items()]
+        commits = [read_metadata(path).get("commit", "") for path in paths.values()]
         return {
             "training": training, "autoencoders": self.reconstruction(place),
-            "precision": trained_in(folder / "texture.safetensors", self._placed("texture", place)),
-            "commit": " ".join(dict.fromkeys(" ".join(commits.values()).split())),
+            "precision": ", ".join(dict.fromkeys(precisions)),
+            "commit": " ".join(dict.fromkeys(" ".join(commits).split())),
             "weights": {kind: used["digest"] for kind, used in self.weights(place).items()},
         }  # fmt: skip
 
