@@ -163,12 +163,12 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
     figures = held_out_metrics(Inpainter.from_pretrained(path), val)
     held_out = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     meta = file.metadata
+    precision = f", precision {meta['precision']}" if meta.get("precision") else ""
     return (
         f"### {path.name}\n\n"
         f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
         f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
-        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}, precision {meta.get('precision', 'unknown')}. Moving "
-        f"average of the weights.\n"
+        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}{precision}. Moving average of the weights.\n"
         f"{_own_settings(config)}"
         f"{''.join(_started_from(earlier) for earlier in reversed(meta.get('earlier', [])))}"
         f"{_last_losses(run / METRICS_FILE)}"
@@ -310,6 +310,6 @@ Portraits: NASA (Eileen Collins) and the US Navy (Grace Hopper), in the public d
 
 {groups}## Files
 
-float16 safetensors; sizes and settings are in each file's metadata.
+float16 safetensors; the networks' sizes are in each file's metadata.
 
 {sections}"""
