@@ -172,8 +172,8 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
         f"{_own_settings(config)}"
         f"{''.join(_started_from(earlier) for earlier in reversed(meta.get('earlier', [])))}"
         f"{_last_losses(run / METRICS_FILE)}"
-        f"- Held-out photographs ({len(EvaluationPhotographs(val, config.generator.image_size))}), centre hole, means: "
-        f"{held_out}.\n"
+        f"- Held-out photographs ({len(EvaluationPhotographs(val, config.generator.image_size))}), centre hole, means, "
+        f"images in [0, 1], PSNR in dB: {held_out}.\n"
     )
 
 
@@ -194,7 +194,7 @@ def _last_losses(path: Path) -> str:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
     terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
     losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
-    return f"- Loss terms, unweighted, mean of the last {len(rows)} logged steps: {losses}.\n"
+    return f"- Loss terms, unweighted, images in [-1, 1], mean of the last {len(rows)} logged steps: {losses}.\n"
 
 
 def _images(run: Path) -> str:
@@ -254,9 +254,11 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
     rows = [list(row) for row in zip(groups, counts, *cells.values(), strict=True)]
     return (
         "## Error by age and sex\n\n"
-        f"Mean L1 in {hole}, images in [0, 1], with {level:g} % intervals over {total} test photographs of "
-        "one training each. Ages are estimates, and sex is recorded as male or female, both as the names of the "
-        "files say them.\n\n" + markdown(["group", "photographs", *(f"`{name}`" for name in cells)], rows) + "\n\n"
+        f"Mean L1 in {hole}, images in [0, 1], with {level:g} % intervals over {total} test photographs whose names "
+        "tell age and sex, of one training each. Ages are estimates, and sex is recorded as male or female, both as "
+        "the names of the files say them.\n\n"
+        + markdown(["group", "photographs", *(f"`{name}`" for name in cells)], rows)
+        + "\n\n"
     )
 
 
@@ -300,8 +302,8 @@ Trained with this repository, to show the method and to compare the arms side by
 - **Intended use**: research and teaching: testing the code, looking at the arms' differences on pictures like the data.
 - **Not intended**: restoring or altering pictures of people for any decision about them; pictures unlike the data, for
   which results are poor; a verdict on the arms, which one training each cannot give.
-- **Limits**: one training an arm; {images} images each. Errors differ between groups of people. Holes larger than half
-  a face are guessed, not recovered: the filling is no evidence of what was there.
+- **Limits**: one training an arm; {images} images each. Errors differ between groups of people. Every
+  filling is a guess, the freer the larger the hole: it is no evidence of what was there.
 - **Licence**: see LICENSE in the folder above; not the licence of the code.
 
 ![Ground truth, masked input, then {names}]({grid})

@@ -97,7 +97,7 @@ def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path
     for words in (
         "four pieces of a photograph", "arms none.\n", "8 images each", "2 steps of 4, 8 images, seed 0",
         "commit 0123456789ab, precision 32-true. Moving average",
-        "l1_image 0.25, total 1.5.", "Held-out photographs (4), centre hole, means: l1 0.",
+        "l1_image 0.25, total 1.5.", "centre hole, means, images in [0, 1], PSNR in dB: l1 0.",
     ):  # fmt: skip
         assert words in text
     with Image.open(card.parent / "samples.png") as picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder
 from medfe.evaluation.methods import BASELINES
-from medfe.evaluation.names import lower_is_better, title
+from medfe.evaluation.names import lower_is_better, number, title, unit
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.set_statistics import PermutationTest, kid_difference, kid_label_swap_test, label_swap_test
 from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, holm, tost_interval, verdict
@@ -74,14 +75,16 @@ def _row(
     difference = replace(one.interval(level), scope=_scope(first, second))
     # Two one-sided tests at 1 − level each are an interval of level 1 − 2·(1 − level).
     equivalence = tost_interval(one.interval(2 * level - 1), margin) if margin is not None else None
+    show = partial(number, metric=metric, difference=True)
     words = verdict(
-        difference, first, second, title(metric), lower_is_better=lower_is_better(metric),
-        equivalence=equivalence, adjusted_p=adjusted, p=one.test.p_value if one.test else None,
+        difference, first, second, title(metric) + unit(metric), lower_is_better=lower_is_better(metric),
+        equivalence=equivalence, adjusted_p=adjusted, p=one.test.p_value if one.test else None, show=show,
     )  # fmt: skip
     if role == DESCRIPTIVE:
         words = (
             f"{title(metric)} is not tested: its bias of order 1/N differs between methods (difference "
-            f"{difference.estimate:.3g}, {100 * level:g} % interval {difference.low:.3g} to {difference.high:.3g})"
+            f"{show(difference.estimate)}, {100 * level:g} % interval {show(difference.low)} to "
+            f"{show(difference.high)})"
         )
     return {
         "first": first, "second": second, "metric": metric, "role": role, "difference": difference.estimate,

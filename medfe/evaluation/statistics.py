@@ -6,7 +6,7 @@ for distances between sets of images `medfe.evaluation.set_statistics`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,6 +182,7 @@ def verdict(
     equivalence: Equivalence | None = None,
     adjusted_p: float | None = None,
     p: float | None = None,
+    show: Callable[[float], str] = "{:.3g}".format,
 ) -> str:
     """Say in words what an interval of first − second shows; "better" only when it leaves out 0.
 
@@ -195,11 +196,12 @@ def verdict(
         adjusted_p: p-value after `holm`, for a secondary endpoint; "better" then also needs it below 1 − level.
         p: p-value of another test than the interval's, for a primary endpoint; needed likewise. Of few photographs a
             bootstrap interval is too narrow, and a permutation test is exact.
+        show: How differences are printed.
     """
     numbers = (
-        f"difference {difference.estimate:.3g}, {100 * difference.level:g} % interval "
-        f"{difference.low:.3g} to {difference.high:.3g}"
-        + (f", margin ±{equivalence.margin:g}" if equivalence is not None else "")
+        f"difference {show(difference.estimate)}, {100 * difference.level:g} % interval "
+        f"{show(difference.low)} to {show(difference.high)}"
+        + (f", margin ±{show(equivalence.margin).lstrip('+')}" if equivalence is not None else "")
         + f", n = {difference.n}, {difference.scope}"
     )
     equivalent = equivalence is not None and equivalence.equivalent

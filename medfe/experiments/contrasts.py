@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from medfe.errors import MedfeError
-from medfe.evaluation.names import lower_is_better, title
+from medfe.evaluation.names import lower_is_better, number, title, unit
 from medfe.evaluation.statistics import Equivalence, TrainingsInterval, holm, paired_t, tost, verdict
 from medfe.experiments.entry import Contrast, Experiment
 from medfe.experiments.tables import ORIGIN, joined, metric_names
@@ -178,7 +179,9 @@ def _judged(
             "claim": registered_verdict(interval, margin, smaller_is_better=better_low),
         }
     words = verdict(
-        interval, contrast.first, contrast.second, f"{title(contrast.metric)}, {contrast.masks} masks",
+        interval, contrast.first, contrast.second,
+        f"{title(contrast.metric)}{unit(contrast.metric)}, {contrast.masks} masks",
         lower_is_better=better_low, equivalence=equivalence, adjusted_p=adjusted,
+        show=partial(number, metric=contrast.metric, difference=True),
     )  # fmt: skip
     return {**row, "verdict": words}

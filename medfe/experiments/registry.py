@@ -128,7 +128,10 @@ def _weight() -> Experiment:
         name="weight",
         question="How much does the weight of the intermediate term matter?",
         entries=tuple(entries),
-        notes=("One seed, judged on val (n = 495): no verdict.",),
+        notes=(
+            "One seed, judged on val (n = 495): no verdict. MEDFE's own weight is 4, that of MEDFE+CAE 32, as in "
+            "`main`, whose standard deviations between seeds ([main](main.md)) are the scale for differences here.",
+        ),
     )
 
 

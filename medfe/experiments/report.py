@@ -82,10 +82,10 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
     if table is None:
         return ""
     metrics = tables["metrics"]
-    counted = " or ".join(map(str, sorted(metrics["photographs"].unique())))
-    parts = [
-        "## Arms", f"Mean over seeds ± standard deviation between seeds. {counted} photographs; L1 in units of [0, 1].",
-    ]  # fmt: skip
+    counted = sorted(metrics["photographs"].unique())
+    several = len(counted) > 1  # then every row says how many
+    said = "" if several else f"{counted[0]} photographs; "
+    parts = ["## Arms", f"Mean over seeds ± standard deviation between seeds. {said}L1 in units of [0, 1]."]
     shown = [metric for metric in SHOWN if metric in set(table["metric"])]
     small = bool(metrics["small"].any())
     for masks in dict.fromkeys(table["masks"]):
@@ -94,8 +94,10 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
             part = table[(table["arm"] == arm) & (table["masks"] == masks)].set_index("metric")
             if not part.empty:
                 cells = [_spread(part.loc[metric], metric) for metric in shown]
-                rows.append([f"`{arm}`", part["n"].iloc[0], *cells])
-        parts += [f"### {masks} masks", markdown(["arm", "seeds", *(_column(name, small) for name in shown)], rows)]
+                photographs = metrics[metrics["arm"] == arm]["photographs"].unique() if several else []
+                rows.append([f"`{arm}`", part["n"].iloc[0], *[" or ".join(map(str, photographs))] * several, *cells])
+        head = ["arm", "seeds", *["photographs"] * several, *(_column(name, small) for name in shown)]
+        parts += [f"### {masks} masks", markdown(head, rows)]
     return "\n\n".join(parts)
 
 
