@@ -136,7 +136,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def _table(results: Sequence[Result]) -> str:
-    lines = ["| what | time, median (quartiles) | floor | ratio | peak memory |", "|---|---|---|---|---|"]
+    lines = ["| what | time, median (quartiles) | beside | ratio | peak memory |", "|---|---|---|---|---|"]
     for row in (row for result in results for row in result.rows):
         floor = f"{row.floor}, {row.floor_name}" if row.floor else "–"
         ratio = f"{row.ratio:.2f}" if row.ratio else "–"

@@ -132,11 +132,11 @@ def test_results_of_one_machine_make_one_table_with_the_machine_below():
     a, b, c = (result_of(chip, what, f"{what}.") for chip, what in (("A", "one"), ("A", "two"), ("B", "three")))
     lines = markdown([a, c, b]).splitlines()
     assert lines == [
-        "| what | time, median (quartiles) | floor | ratio | peak memory |", "|---|---|---|---|---|",
+        "| what | time, median (quartiles) | beside | ratio | peak memory |", "|---|---|---|---|---|",
         "| one | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
         "| two | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
         "", "A, 2 threads, torch 2.9.", "one.", "two.", "",
-        "| what | time, median (quartiles) | floor | ratio | peak memory |", "|---|---|---|---|---|",
+        "| what | time, median (quartiles) | beside | ratio | peak memory |", "|---|---|---|---|---|",
         "| three | 2000 ms (1500 to 2500) | 1000 ms (1000 to 1000), less | 2.00 | 1.00 GB |",
         "", "B, 2 threads, torch 2.9.", "three.",
     ]  # fmt: skip
