@@ -87,6 +87,31 @@ def _other_measures(tables: Tables) -> Finding:
     )  # fmt: skip
 
 
+def gap_by_chance(folder: Path) -> float | None:
+    """Return what 95 % of gaps in the Fréchet distance between two trainings of one method are within.
+
+    As a share of MEDFE's distance: ±t·√2·s, s being the spread between the seeds of an arm of `main`, both arms pooled.
+
+    Returns:
+        None until the results folder has all seeds of both arms.
+
+    Raises:
+        MedfeError: if a table is damaged.
+    """
+    return _gap_by_chance(Tables(folder))
+
+
+def _gap_by_chance(tables: Tables) -> float | None:
+    table, paired = tables.read("main_metrics", _FRECHET), paired_seeds(tables)
+    if table is None or not paired:
+        return None
+    rows = table[(table["masks"] == "center") & table["arm"].isin(ARMS) & table["seed"].isin(paired)]
+    groups = rows.groupby("arm")[_FRECHET]
+    freedom = len(rows) - 2
+    spread = float(np.sqrt((groups.var(ddof=1) * (groups.count() - 1)).sum() / freedom))
+    return float(stats.t.ppf(1 - ALPHA / 2, freedom) * np.sqrt(2) * spread / groups.mean()["low_resolution"])
+
+
 def _one_training(tables: Tables) -> Finding:
     finding = Finding(
         f"A gap of {100 * CLAIMED:.1f} % in the Fréchet distance between two single trainings is more than chance, at "
@@ -95,14 +120,9 @@ def _one_training(tables: Tables) -> Finding:
         "within an arm: contradicted if that is wider than the gap, else supported.",
         "main_metrics",
     )
-    table, paired = tables.read("main_metrics", _FRECHET), paired_seeds(tables)
-    if table is None or not paired:
+    chance, paired = _gap_by_chance(tables), paired_seeds(tables)
+    if chance is None:
         return finding
-    rows = table[(table["masks"] == "center") & table["arm"].isin(ARMS) & table["seed"].isin(paired)]
-    groups = rows.groupby("arm")[_FRECHET]
-    freedom = len(rows) - 2
-    spread = float(np.sqrt((groups.var(ddof=1) * (groups.count() - 1)).sum() / freedom))
-    chance = float(stats.t.ppf(1 - ALPHA / 2, freedom)) * np.sqrt(2) * spread / float(groups.mean()["low_resolution"])
     return finding._replace(
         verdict=CONTRADICTED if chance > CLAIMED else SUPPORTED,
         effect=f"of gaps by chance alone 95 % lie within ±{100 * chance:.1f} %",
