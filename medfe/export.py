@@ -25,14 +25,19 @@ from medfe.inference import Inpainter
 from medfe.models.encoder import fill_hole
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
-from medfe.training.checkpoint import CONFIG_FILE, load_config
+from medfe.training.checkpoint import CONFIG_FILE, FREE_SETTINGS, flat, load_config
 from medfe.training.initial import history_line
 from medfe.training.logging import METRICS_FILE
-from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights, weights_digest
+from medfe.weightfiles import GENERATOR_FILE, load_weights, read_metadata, save_weights, weights_digest
 
 LAST_ROWS = 10
 GRID_FILE = "samples.png"
 CARD_FILE = "card.md"
+_SAID_ELSEWHERE = FREE_SETTINGS | {
+    "seed", "max_steps", "target.weight", "target.seed", "target.autoencoders", "data.root", "data.mask_dir",
+    "losses.backbone_weights", "initial_weights",
+}  # fmt: skip
+"""Settings that the card says in other words, or that name files of a machine, or change no result."""
 
 
 def export_weights(
@@ -53,11 +58,13 @@ def export_weights(
 
     Raises:
         MedfeError: if a training is not finished, two runs are of one arm or of different sizes, something is missing,
-            auto-encoders are not those that an arm was trained against, or `out` holds other weights, which the card
-            would not name. Nothing in `out` has changed then: it is replaced at the end, file by file, the card last.
+            auto-encoders are not those that an arm was trained against (where its weights do not say which, those in
+            the folder of its settings, if that is still there), or `out` holds other weights, which the card would not
+            name. Nothing in `out` has changed then. At the end it is replaced file by file; a card is there again when
+            all of it is.
     """
     configs = _check_runs(runs)
-    _check_autoencoders(autoencoders, configs)
+    _check_autoencoders(autoencoders, runs, configs)
     written = {_weight_file(out, config).name for config in configs}
     written |= {f"{kind}.safetensors" for kind in AUTOENCODER_KINDS} if autoencoders else set()
     left = sorted({path.name for path in out.glob("*.safetensors")} - written)
@@ -67,6 +74,7 @@ def export_weights(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".part") as folder:
         _write(runs, configs, autoencoders, Path(folder), data, val, groups)
+        (out / CARD_FILE).unlink(missing_ok=True)
         for path in sorted(Path(folder).iterdir(), key=lambda path: (path.name == CARD_FILE, path.name)):
             path.replace(out / path.name)
     return out / CARD_FILE
@@ -112,30 +120,35 @@ def _check_runs(runs: Sequence[Path]) -> list[RunConfig]:
     return configs
 
 
-def _check_autoencoders(folder: Path | None, configs: Sequence[RunConfig]) -> None:
-    """Check that auto-encoders are there where an arm needs them, and completely trained.
+def _check_autoencoders(folder: Path | None, runs: Sequence[Path], configs: Sequence[RunConfig]) -> None:
+    """Check that auto-encoders are there where an arm needs them, its own ones, and completely trained.
 
     Raises:
         MedfeError: as `export_weights`.
     """
-    trained_against = {
-        config.target.arm: config.target.autoencoders for config in configs if config.target.autoencoders
-    }
-    needing = list(trained_against)
+    needing = [(run, config) for run, config in zip(runs, configs, strict=True) if config.target.autoencoders]
     if folder is None:
         if needing:
-            raise MedfeError(f"export: arm {needing[0]} was trained against auto-encoders, expected --autoencoders DIR")
+            arm = needing[0][1].target.arm
+            raise MedfeError(f"export: arm {arm} was trained against auto-encoders, expected --autoencoders DIR")
         return
-    for kind, (arm, own) in itertools.product(AUTOENCODER_KINDS, trained_against.items()):
-        path, used = folder / f"{kind}.safetensors", own / f"{kind}.safetensors"
-        if path.is_file() and used.is_file() and weights_digest(path) != weights_digest(used):
-            raise MedfeError(f"{path}: found other weights than {used}, which arm {arm} was trained against")
+    for kind, (run, config) in itertools.product(AUTOENCODER_KINDS, needing):
+        path, used = folder / f"{kind}.safetensors", _digest_of_own(run, config, kind)
+        if path.is_file() and used and weights_digest(path) != used:
+            raise MedfeError(f"{path}: found other weights than those that arm {config.target.arm} was trained against")
     for kind in AUTOENCODER_KINDS:
         step = load_weights(folder / f"{kind}.safetensors", kind).metadata.get("step", 0)
         if (folder / kind / CONFIG_FILE).exists():
             expected = load_config(folder / kind, AutoencoderRunConfig).max_steps
             if step < expected:
                 raise MedfeError(f"{folder / kind}: found {step} of {expected} steps, expected a finished training")
+
+
+def _digest_of_own(run: Path, config: RunConfig, kind: AutoencoderKind) -> str | None:
+    """Return the digest of the auto-encoder that a run was trained against; None where nothing is left that says it."""
+    said: str | None = read_metadata(run / GENERATOR_FILE).get("autoencoders", {}).get(kind)
+    own = config.target.autoencoders and config.target.autoencoders / f"{kind}.safetensors"
+    return weights_digest(own) if said is None and own and own.is_file() else said
 
 
 def _weight_file(out: Path, config: RunConfig) -> Path:
@@ -154,12 +167,21 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
         f"### {path.name}\n\n"
         f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
         f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
-        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}. Moving average of the weights.\n"
+        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}, precision {meta.get('precision', 'unknown')}. Moving "
+        f"average of the weights.\n"
+        f"{_own_settings(config)}"
         f"{''.join(_started_from(earlier) for earlier in reversed(meta.get('earlier', [])))}"
         f"{_last_losses(run / METRICS_FILE)}"
         f"- Held-out photographs ({len(EvaluationPhotographs(val, config.generator.image_size))}), centre hole, means: "
         f"{held_out}.\n"
     )
+
+
+def _own_settings(config: RunConfig) -> str:
+    preset, own = flat(RunConfig.create(config.preset, config.target.arm)), flat(config)
+    other = {name: own[name] for name in own if own[name] != preset[name] and name not in _SAID_ELSEWHERE}
+    listed = ", ".join(f"{name} {json.dumps(value)}" for name, value in other.items())
+    return f"- Settings that differ from those of the preset: {listed}.\n" if other else ""
 
 
 def _started_from(earlier: dict[str, Any]) -> str:

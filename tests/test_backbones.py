@@ -79,7 +79,7 @@ def test_folded_networks_equal_the_packages(name):
 @pytest.mark.parametrize("name", LITES)
 def test_backbones_are_frozen_and_let_gradients_through(name):
     backbone = build_backbone(name)
-    assert "Conv2d" in repr(backbone)
+    assert "Conv2d" in repr(backbone)  # its convolutions are torch's with another forward pass
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in backbone.modules())

@@ -19,7 +19,7 @@ from medfe.models.generator import build_generator
 from medfe.training.autoencoder import autoencoder_metadata
 from medfe.training.checkpoint import save_config
 from medfe.training.run import generator_metadata
-from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights
+from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights, weights_digest
 
 RUNS = [Path("runs/one"), Path("runs/two")]
 
@@ -57,14 +57,13 @@ def photographs(tmp_path):
     return folder
 
 
-def finished_run(folder, arm="none", preset="tiny", step=2, autoencoders=None, **metadata):
+def finished_run(folder, arm="none", preset="tiny", step=2, autoencoders=None, digests=None, **metadata):
     """Write a run folder that says it has made two steps."""
     config = RunConfig.create(preset, arm, max_steps=2, target={"autoencoders": autoencoders})
     save_config(folder, config)
     tensors = {f"generator.{name}": value for name, value in build_generator(config.generator).state_dict().items()}
-    save_weights(
-        folder / GENERATOR_FILE, tensors, generator_metadata(config, step, "0123456789ab", "32-true") | metadata
-    )
+    said = generator_metadata(config, step, "0123456789ab", "32-true", weight_digests=digests)
+    save_weights(folder / GENERATOR_FILE, tensors, said | metadata)
     (folder / "metrics.jsonl").write_text('{"step": 2, "images": 8, "l1_image": 0.25, "total": 1.5}\n')
     return folder
 
@@ -97,11 +96,44 @@ def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path
     text = card.read_text(encoding="utf-8")
     for words in (
         "four pieces of a photograph", "arms none.\n", "8 images each", "2 steps of 4, 8 images, seed 0",
-        "commit 0123456789ab", "l1_image 0.25, total 1.5.", "Held-out photographs (4), centre hole, means: l1 0.",
+        "commit 0123456789ab, precision 32-true. Moving average",
+        "l1_image 0.25, total 1.5.", "Held-out photographs (4), centre hole, means: l1 0.",
     ):  # fmt: skip
         assert words in text
     with Image.open(card.parent / "samples.png") as picture:
         assert picture.size == (3 * 64, 4 * 64)  # truth, hole and one model; two portraits, two holes each
+
+
+def test_the_card_names_settings_that_are_not_the_presets(tmp_path, photographs):
+    run = finished_run(tmp_path / "run")
+    config = RunConfig.create(
+        "tiny", "none", max_steps=2, seed=3, losses={"composite": True}, data={"root": tmp_path, "color_jitter": 0.4}
+    )
+    save_config(run, config)
+    text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
+    assert "- Settings that differ from those of the preset: losses.composite true, data.color_jitter 0.4.\n" in text
+    assert str(tmp_path) not in text
+
+
+def test_where_there_is_a_card_there_is_all_that_it_names(tmp_path, photographs, monkeypatch):
+    out, run, replaced = tmp_path / "out", finished_run(tmp_path / "run"), []
+    export_weights([run], None, out, data="first", val=photographs)
+
+    def killed(path, target):
+        if target.parent == out:
+            if replaced:
+                raise KeyboardInterrupt
+            replaced.append(path.name)
+        return path.rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export_weights([run], None, out, data="second", val=photographs)
+    assert replaced == ["none.safetensors"]
+    assert not (out / "card.md").exists()
+    export_weights([run], None, out, data="second", val=photographs)
+    assert "second" in (out / "card.md").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_shipped_together_is_refused_before_anything_is_written(tmp_path, photographs):
@@ -147,13 +179,23 @@ def test_weights_trained_against_auto_encoders_are_shipped_with_them(tmp_path, p
         save_weights(tmp_path / "pair" / f"{kind}.safetensors", network.state_dict(), metadata)
     with pytest.raises(MedfeError, match="texture: found 1 of 2 steps"):
         export_weights([run], tmp_path / "pair", tmp_path / "shipped", data="", val=photographs)
+    for kind in AUTOENCODER_KINDS:
+        path = tmp_path / "pair" / f"{kind}.safetensors"
+        file = load_weights(path)
+        save_weights(path, file.tensors, file.metadata | {"step": 2})
     shutil.copytree(tmp_path / "pair", tmp_path / "other")
     other = tmp_path / "other" / "structure.safetensors"
     file = load_weights(other)
     save_weights(other, {name: 2 * tensor for name, tensor in file.tensors.items()}, file.metadata)
-    with pytest.raises(MedfeError, match=r"structure\.safetensors: found other weights than .*arm autoencoder"):
-        export_weights([run], tmp_path / "other", tmp_path / "shipped", data="", val=photographs)
+    used = {kind: weights_digest(tmp_path / "pair" / f"{kind}.safetensors") for kind in AUTOENCODER_KINDS}
+    saying = finished_run(tmp_path / "saying", arm="autoencoder", autoencoders=tmp_path / "moved", digests=used)
+    for one in (run, saying):  # by the folder it was trained with, or by what its weights say where that has moved
+        with pytest.raises(MedfeError, match=r"structure\.safetensors: found other weights than .*arm autoencoder"):
+            export_weights([one], tmp_path / "other", tmp_path / "shipped", data="", val=photographs)
     assert not (tmp_path / "shipped").exists()
+    export_weights([saying], tmp_path / "pair", tmp_path / "shipped", data="", val=photographs)
+    shipped = {path.stem for path in (tmp_path / "shipped").glob("*.safetensors")}
+    assert shipped == {"autoencoder", *AUTOENCODER_KINDS}
 
 
 def test_the_card_tells_errors_of_every_group_and_run(table):

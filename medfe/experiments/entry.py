@@ -208,8 +208,8 @@ def training_settings(config: Settings) -> dict[str, Any]:
 
 
 def _setting(values: Any, name: str) -> Any:
-    """Return the value of a dotted name in a nested mapping, {} where it has no such name."""
-    return reduce(lambda inner, key: inner.get(key, {}), name.split("."), values)
+    """Return the value of a dotted name in a nested mapping, None where it has no such name."""
+    return reduce(lambda inner, key: (inner or {}).get(key), name.split("."), values)
 
 
 def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

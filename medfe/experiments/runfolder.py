@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from medfe.config import AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.experiments.entry import Workplace
 from medfe.experiments.stopping import Interrupted
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
-from medfe.training.loop import build_fabric, resolve_precision
+from medfe.training.loop import build_fabric
 from medfe.weightfiles import read_metadata
 
 
@@ -51,15 +53,20 @@ def train_to_the_end(
     Raises:
         Interrupted: stopped before it was complete; the next call goes on.
     """
-    done = train(config, folder, build_fabric(config.precision), max_minutes=place.stop.minutes_left())
+    dtype = torch.get_default_dtype()
+    try:
+        done = train(config, folder, build_fabric(config.precision), max_minutes=place.stop.minutes_left())
+    finally:
+        torch.set_default_dtype(dtype)  # 64-true changes it, and what judges the weights works in float32
     place.stop.check()
     if done < config.max_steps:
         raise Interrupted
 
 
 def trained_in(weights: Path, config: RunConfig | AutoencoderRunConfig) -> str:
-    """Return the precision that weights were trained in; weights of earlier releases do not say: what is used here."""
-    return str(read_metadata(weights).get("precision") or resolve_precision(config.precision))
+    """Return the precision of the training of a weight file; `unknown` for an older file of a run with `auto`."""
+    asked = "unknown" if config.precision == "auto" else config.precision
+    return str(read_metadata(weights).get("precision") or asked)
 
 
 def training_row(folder: Path, weights: Path, config: RunConfig | AutoencoderRunConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.models.branches import Features
 from medfe.models.layers import initialize
 from medfe.targets.base import Target
-from medfe.weightfiles import fill, load_weights
+from medfe.weightfiles import fill, load_weights, weights_digest
 
 
 def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
@@ -58,6 +58,7 @@ class AutoencoderCode(Target):
                 f"{path}: auto-encoder for {found.image_size} pixels and {found.code_channels} channels, the generator "
                 f"has {expected.image_size} pixels and {expected.feature_channels} channels"
             )
+        self.weight_digests[kind] = weights_digest(path)
         return autoencoder
 
     def train(self, mode: bool = True) -> "AutoencoderCode":

@@ -29,6 +29,8 @@ class Target(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.generator = generator
+        self.weight_digests: dict[str, str] = {}
+        """Digests of the weight files that it was made from, by kind; a generator's weight file repeats them."""
 
     @abstractmethod
     def goals(self, image: Tensor, structure_image: Tensor) -> Features:

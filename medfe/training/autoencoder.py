@@ -25,12 +25,12 @@ from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.logging import RunLog
 from medfe.training.loop import (
     StopRequest,
-    anyone,
     build_loader,
     check_finite,
     check_precision,
     count_parameters,
     describe_samples,
+    is_missing,
     precision_of,
     schedule_factor,
     seed_step,
@@ -56,7 +56,8 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         The number of steps done so far, `config.max_steps` when the run is complete.
 
     Raises:
-        MedfeError: if the folder holds another run, or another process trains there, or photographs are missing.
+        MedfeError: if the folder holds another run, or one in another precision, or another process trains there, or
+            photographs are missing.
         NonFiniteLossError: if the loss is not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)
@@ -66,6 +67,8 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     refuse_finished(folder, weights, config.max_steps)
     started_by = commits(state)
     first_step = state["step"] if state else 0
+    if state and (first_step < config.max_steps or not weights.exists()):
+        check_precision(state.get("works_in"), precision_of(fabric), folder)
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
 
@@ -77,7 +80,6 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     )  # fmt: skip
     model, optimizer = fabric.setup(network, optimizer)
     if state:  # after the set-up, which moves the network but not what an optimizer holds
-        check_precision(state, fabric, folder)
         try:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
@@ -128,8 +130,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
                     saved = step
                 if last:
                     break
-            deleted = fabric.is_global_zero and not weights.exists()  # of a finished run
-            if anyone(fabric, deleted) or saved < step:
+            if is_missing(weights, fabric) or saved < step:
                 save()
             if log:
                 log.close()
@@ -162,7 +163,7 @@ def build_samples(config: AutoencoderRunConfig) -> TrainingSamples:
 
 
 def describe(config: AutoencoderRunConfig, out: Path) -> str:
-    """Return what a run in `out` would do, having checked all that can be checked without starting it.
+    """Return what a run in `out` would do, having checked all but devices and precision.
 
     Raises:
         MedfeError: as `train_autoencoder`.

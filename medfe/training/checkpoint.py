@@ -21,7 +21,7 @@ STATE_FILE = "state.ckpt"
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 # What may differ when a run goes on: it changes neither the data nor the weights.
-_FREE = frozenset({"workers", "save_every", "log_every", "compile", "data.cache", "generator.checkpointing"})
+FREE_SETTINGS = frozenset({"workers", "save_every", "log_every", "compile", "data.cache", "generator.checkpointing"})
 
 
 def save_config(folder: Path, config: Settings) -> None:
@@ -62,19 +62,23 @@ def check_same_run(folder: Path, config: Settings, weights: Path | None = None) 
         return
     if weights is not None and not weights.exists() and not (folder / STATE_FILE).exists():
         return
-    found = _flat(load_config(folder, type(config)).model_dump(mode="json"))
-    asked = _flat(config.model_dump(mode="json"))
-    differing = [name for name in asked if found[name] != asked[name] and name not in _FREE]
+    found, asked = flat(load_config(folder, type(config))), flat(config)
+    differing = [name for name in asked if found[name] != asked[name] and name not in FREE_SETTINGS]
     if differing:
         listed = ", ".join(f"{name} {found[name]!r} there, {asked[name]!r} asked for" for name in differing[:4])
         raise MedfeError(f"{folder}: holds a run with other settings ({listed}); use its settings or another folder")
 
 
+def flat(config: Settings) -> dict[str, Any]:
+    """Return all settings as JSON-able values by their dotted names."""
+    return _flat(config.model_dump(mode="json"))
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def refuse_finished(folder: Path, weights: Path, max_steps: int) -> None:

@@ -22,7 +22,16 @@ from medfe.training.checkpoint import STATE_FILE, check_same_run, load_state, re
 from medfe.training.exclusive import exclusive, state_stamp
 from medfe.training.initial import history_line, read_initial_weights
 from medfe.training.logging import RunLog
-from medfe.training.loop import StopRequest, anyone, build_loader, count_parameters, describe_samples
+from medfe.training.loop import (
+    StopRequest,
+    anyone,
+    build_loader,
+    check_precision,
+    count_parameters,
+    describe_samples,
+    is_missing,
+    precision_of,
+)
 from medfe.training.objective import ConstrainedGenerator
 from medfe.training.run import Advance, Run
 from medfe.weightfiles import GENERATOR_FILE
@@ -44,7 +53,8 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
         The number of steps done so far, `config.max_steps` when the run is complete.
 
     Raises:
-        MedfeError: if the folder holds another run, or another process trains there, or data or weights are missing.
+        MedfeError: if the folder holds another run, or one in another precision, or another process trains there, or
+            data or weights are missing.
         NonFiniteLossError: if a loss is not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)  # now: making structure images counts
@@ -54,6 +64,8 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     seen, state = state_stamp(out), load_state(out)
     refuse_finished(out, out / GENERATOR_FILE, config.max_steps)
     first_step = state["step"] if state else 0
+    if state and (first_step < config.max_steps or not (out / GENERATOR_FILE).exists()):
+        check_precision(state.get("works_in"), precision_of(fabric), out)
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
     initial = None if state else read_initial_weights(config)
@@ -101,8 +113,7 @@ def _advance(
                 saved = step
             if last:
                 break
-        deleted = fabric.is_global_zero and not (out / GENERATOR_FILE).exists()  # of a finished run
-        if anyone(fabric, deleted) or saved < step:  # one process looks, for all of them have to save or none
+        if is_missing(out / GENERATOR_FILE, fabric) or saved < step:
             run.save(out, step)
         if log:
             log.close()
@@ -144,7 +155,7 @@ def sample_rows(done: Advance) -> list[Tensor]:
 
 
 def describe(config: RunConfig, out: Path) -> str:
-    """Return what a run in `out` would do, having checked all that can be checked without starting it.
+    """Return what a run in `out` would do, having checked all but devices and precision.
 
     Raises:
         MedfeError: as `train_generator`.

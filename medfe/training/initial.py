@@ -12,7 +12,7 @@ from medfe.config import GeneratorConfig, RunConfig, parse
 from medfe.errors import MedfeError
 from medfe.weightfiles import load_weights
 
-_HISTORY = ("preset", "seed", "step", "images", "commit", "rounded")
+_HISTORY = ("preset", "seed", "step", "images", "commit", "precision", "rounded")
 
 
 class InitialWeights(NamedTuple):
@@ -23,7 +23,8 @@ class InitialWeights(NamedTuple):
     arm: str
     """Arm that they were trained in."""
     history: list[dict[str, Any]]
-    """The trainings that made them, the earliest first: arm, preset, seed, step, images, commit; None: not known."""
+    """The trainings that made them, the earliest first: arm, preset, seed, step, images, commit,
+    precision; None: not known."""
     source: Path
     """The file."""
 
@@ -36,6 +37,7 @@ def history_line(one: Mapping[str, Any]) -> str:
         f"arm `{one['arm']}`" if one.get("arm") else "",
         "" if one.get("seed") is None else f"seed {one['seed']}",
         f"commit {one.get('commit') or 'unknown'}",
+        one.get("precision") or "",
     ]
     return ", ".join(word for word in said if word)
 

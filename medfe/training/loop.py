@@ -85,18 +85,30 @@ def precision_of(fabric: Fabric) -> str:
     return str(fabric.strategy.precision.precision)
 
 
-def check_precision(state: Mapping[str, Any], fabric: Fabric, folder: Path) -> None:
-    """Check that a training goes on in the precision that it began in; states of earlier releases do not say theirs.
+def check_precision(began: str | None, now: str, folder: Path) -> None:
+    """Check that a training that is not complete goes on in the precision that it began in.
+
+    Args:
+        began: What its state or weights say; None: of an earlier release, which did not say.
+        now: What it would work in.
+        folder: Its run folder.
 
     Raises:
         MedfeError: if it is another one, as `auto` is on another machine.
     """
-    began, now = state.get("works_in", precision_of(fabric)), precision_of(fabric)
-    if began != now:
+    if began is not None and began != now:
         raise MedfeError(
-            f"{folder}: began in {began} and would go on in {now}; set {PRECISION_VARIABLE}={began} to go on, or use "
-            "another folder"
+            f"{folder}: began in {began} and would go on in {now}; where precision is auto, set "
+            f"{PRECISION_VARIABLE}={began} to go on, else set precision, or use another folder"
         )
+
+
+def is_missing(weights: Path, fabric: Fabric) -> bool:
+    """Tell whether a weight file is not there, as of a finished run where somebody deleted it.
+
+    One process looks, for all of them have to save again or none.
+    """
+    return anyone(fabric, fabric.is_global_zero and not weights.exists())
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -21,7 +21,6 @@ from medfe.training.checkpoint import commits, save_state
 from medfe.training.initial import InitialWeights
 from medfe.training.loop import (
     check_finite,
-    check_precision,
     mean_of_processes,
     precision_of,
     schedule_factor,
@@ -97,6 +96,7 @@ class Run:
         generator = build_generator(config.generator)
         self.raw_critics = build_critics(config.generator)
         self.target = build_target(config.target, config.generator)
+        self.weight_digests = self.target.weight_digests
         self.raw_pair = ConstrainedGenerator(generator, self.target)
         self.raw_pair.to(memory_format=torch.channels_last)
         self.raw_critics.to(memory_format=torch.channels_last)
@@ -174,14 +174,16 @@ class Run:
             save_weights(
                 out / GENERATOR_FILE,
                 self.inference_state(),
-                generator_metadata(self.config, step, self.commits, precision_of(self.fabric), self.earlier),
+                generator_metadata(
+                    self.config, step, self.commits, precision_of(self.fabric), self.earlier, self.weight_digests
+                ),
             )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(), "works_in": precision_of(self.fabric),
-                "commits": self.commits, "earlier": self.earlier,
+                "commits": self.commits, "earlier": self.earlier, "weight_digests": self.weight_digests,
             })  # fmt: skip
         self.fabric.barrier()
 
@@ -204,9 +206,8 @@ class Run:
         """Take over a state that was saved in `source`.
 
         Raises:
-            MedfeError: if it is of other networks, or was trained in another precision.
+            MedfeError: if it is of other networks.
         """
-        check_precision(state, self.fabric, source)
         try:
             self.raw_pair.load_state_dict(state["pair"])
             self.raw_critics.load_state_dict(state["critics"])
@@ -216,6 +217,7 @@ class Run:
             if state.get("precision"):  # how far 16-mixed scales the gradients
                 self.fabric.strategy.precision.load_state_dict(state["precision"])
             self.commits, self.earlier = commits(state), state.get("earlier", [])
+            self.weight_digests = state.get("weight_digests", {})  # frozen networks come from the state too
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise MedfeError(f"{source}: the saved state does not fit this run's networks ({reason})") from None
@@ -246,12 +248,21 @@ class _MeanOfProcesses(torch.autograd.Function):
 
 
 def generator_metadata(
-    config: RunConfig, step: int, commits: str, precision: str, earlier: Sequence[Mapping[str, Any]] = ()
+    config: RunConfig,
+    step: int,
+    commits: str,
+    precision: str,
+    earlier: Sequence[Mapping[str, Any]] = (),
+    weight_digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return what a generator's weight file says about itself; images and steps are those of this training alone."""
     return {
         "kind": "generator", "config": config.generator.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json", exclude={"autoencoders"}), "preset": config.preset,
         "seed": config.seed, "step": step, "images": step * config.batch_size, "commit": commits,
+        "batch_size": config.batch_size, "optimizer": config.optimizer.model_dump(mode="json"),
+        "losses": config.losses.model_dump(mode="json", exclude={"backbone_weights"}),
+        "data": config.data.model_dump(mode="json", exclude={"root", "mask_dir", "cache"}),
         "precision": precision, **({"earlier": list(earlier)} if earlier else {}),
+        **({"autoencoders": dict(weight_digests)} if weight_digests else {}),
     }  # fmt: skip

@@ -1,6 +1,9 @@
 import numpy as np
 import pooch
 import pytest
+import skimage.data
+from matplotlib import cbook
+from PIL import Image
 
 from medfe.data.samples import portraits, scenes
 
@@ -11,18 +14,33 @@ def test_portraits_are_two_square_faces_in_colour():
     assert all(face.mode == "RGB" for face in faces.values())
 
 
-@pytest.mark.parametrize("name", ["astronaut", "grace_hopper"])
-def test_eyes_lie_where_aligned_faces_have_them(name):
-    grey = np.asarray(portraits()[name].convert("L").resize((100, 100)))
-    for column in (29, 69):
-        around = grey[20:40, column - 14 : column + 15].astype(float)
-        darkest = np.argwhere(around < np.percentile(around, 5)).mean(axis=0)  # pupil and lashes
-        assert np.abs(darkest - (9, 14)).max() < 6
+# Eyes and mouth, (x, y) in pixels of the whole photograph, found by hand.
+LANDMARKS = {
+    "astronaut": [(201.9, 101.3), (246.9, 103.1), (223.8, 145.4)],
+    "grace_hopper": [(223.1, 189.6), (304.9, 185.9), (267.8, 277.1)],
+}
+# The same in the mean of UTKFace's aligned faces, as shares of width and height.
+MEAN_FACE = [(0.29, 0.29), (0.69, 0.29), (0.49, 0.69)]
 
 
-def test_the_portrait_of_the_astronaut_is_cut_from_the_scene():
-    whole, face = np.asarray(scenes()["astronaut"]), np.asarray(portraits()["astronaut"])
-    assert np.array_equal(face, whole[70:180, 170:280])
+def whole(name):
+    if name == "astronaut":
+        return Image.fromarray(skimage.data.astronaut())
+    return Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
+
+
+@pytest.mark.parametrize("name", LANDMARKS)
+def test_portraits_are_cut_so_that_eyes_and_mouth_lie_as_in_aligned_faces(name):
+    """Least squares: landmark ≈ corner + side · place in the mean face, in x and y."""
+    rows = [row for x, y in MEAN_FACE for row in ([1, 0, x], [0, 1, y])]
+    (left, top, side), *_ = np.linalg.lstsq(np.array(rows), np.array(LANDMARKS[name]).flatten())
+    side = round(side)
+    left, top = round(left), round(top)
+    cut = whole(name).crop((left, top, left + side, top + side))
+    assert np.array_equal(np.asarray(portraits()[name]), np.asarray(cut))
+    for (x, y), (share_x, share_y) in zip(LANDMARKS[name], MEAN_FACE, strict=True):
+        assert abs((x - left) / side - share_x) < 0.02
+        assert abs((y - top) / side - share_y) < 0.03
 
 
 @pytest.mark.parametrize("make", [portraits, scenes])

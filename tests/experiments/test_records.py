@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
+from medfe.config import RunConfig
 from medfe.errors import MedfeError
 from medfe.experiments.records import read_record, write_table
+from medfe.experiments.runfolder import trained_in
 from medfe.experiments.runner import pending_entries, run_experiment
 from medfe.experiments.summary import summarize
-from medfe.weightfiles import weights_digest
+from medfe.weightfiles import save_weights, weights_digest
 
 from .conftest import names, small_experiment
 
@@ -84,3 +87,20 @@ def test_a_record_of_other_settings_is_refused_naming_them(finished):
     with pytest.raises(MedfeError, match=r"training\.losses\.l1_hole 2\.0 there, 3\.0 asked for") as error:
         run_experiment(place)
     assert "\n" not in str(error.value)
+
+
+def test_a_training_in_float64_leaves_the_default_type_to_those_who_judge_it(workplace):
+    place = workplace(small_experiment(precision="64-true"))
+    run_experiment(place, only=("low_resolution",))
+    record = read_record(place.results, place.experiment, place.experiment["low_resolution_seed0"])
+    assert record["precision"] == "64-true"
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_of_weights_that_do_not_say_it_the_precision_is_unknown(tmp_path):
+    path = tmp_path / "generator.safetensors"
+    save_weights(path, {}, {"kind": "generator"})
+    assert trained_in(path, RunConfig.create("tiny", "none")) == "unknown"
+    assert trained_in(path, RunConfig.create("tiny", "none", precision="32-true")) == "32-true"
+    save_weights(path, {}, {"kind": "generator", "precision": "bf16-mixed"})
+    assert trained_in(path, RunConfig.create("tiny", "none")) == "bf16-mixed"

@@ -18,6 +18,7 @@ from medfe.errors import MedfeError
 from medfe.models.autoencoder import build_autoencoder
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import over_devices, reconstruction_l1, train_autoencoder
+from medfe.weightfiles import read_metadata
 
 from .conftest import metrics
 
@@ -85,6 +86,20 @@ def test_deleted_weights_are_written_again_from_the_finished_state(train, tmp_pa
     weights.unlink()
     assert train(tmp_path)[0] == 0
     assert weights.read_bytes() == before
+
+
+def test_it_goes_on_in_the_precision_it_began_in_and_a_finished_one_stands_in_no_way(train, tmp_path, monkeypatch):
+    auto = ("precision=auto",)
+    monkeypatch.setenv("MEDFE_PRECISION", "32-true")
+    assert train(tmp_path, settings=auto, steps=2)[0] == 0
+    assert train(tmp_path, "--max-minutes", "0", settings=auto, steps=2, kind="structure")[0] == 0
+    monkeypatch.setenv("MEDFE_PRECISION", "bf16-mixed")
+    assert train(tmp_path, settings=auto, steps=2)[0] == 0
+    code, message = train(tmp_path, settings=auto, steps=2, kind="both")
+    assert code == 2
+    assert "structure: began in 32-true and would go on in bf16-mixed" in message
+    for kind in ("texture", "structure"):
+        assert read_metadata(tmp_path / f"{kind}.safetensors")["precision"] == "32-true"
 
 
 def test_what_adam_remembers_comes_back_in_the_precision_that_the_set_up_gives(pictures, tmp_path):

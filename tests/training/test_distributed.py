@@ -54,11 +54,16 @@ def train_together(pictures, out):
 
 
 @pytest.fixture(scope="module")
-def states(pictures, tmp_path_factory):
-    """State after five steps of one process, and of two."""
+def folders(pictures, tmp_path_factory):
+    """Run folders after five steps of one process, and of two."""
     folders = [tmp_path_factory.mktemp(name) for name in ("alone", "together")]
     train_alone(pictures, folders[0])
     train_together(pictures, folders[1])
+    return folders
+
+
+@pytest.fixture(scope="module")
+def states(folders):
     return [torch.load(folder / "state.ckpt", weights_only=True) for folder in folders]
 
 
@@ -78,3 +83,11 @@ def test_two_processes_average_the_gradients_of_one(states, optimizer):
         assert one[index]["exp_avg"].dtype == torch.float64
         assert torch.allclose(one[index]["exp_avg"], two[index]["exp_avg"], rtol=0, atol=1e-8), index
     assert any(moments["exp_avg"].abs().max() > 1e-4 for moments in one.values())
+
+
+def test_two_processes_write_deleted_weights_again(pictures, folders):
+    weights = folders[1] / "generator.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    train_together(pictures, folders[1])
+    assert weights.read_bytes() == before

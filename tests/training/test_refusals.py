@@ -40,11 +40,19 @@ def test_a_run_goes_on_in_the_precision_it_began_in(train, tmp_path, monkeypatch
     monkeypatch.setenv("MEDFE_PRECISION", "bf16-mixed")
     code, message = train(tmp_path, **auto)
     assert code == 2
-    assert f"{tmp_path}: began in 32-true and would go on in bf16-mixed; set MEDFE_PRECISION=32-true" in message
+    assert f"{tmp_path}: began in 32-true and would go on in bf16-mixed; where precision is auto, set MED" in message
     assert tree(tmp_path) == before
     monkeypatch.setenv("MEDFE_PRECISION", "32-true")
     assert train(tmp_path, **auto)[0] == 0
     assert state_of(tmp_path)["step"] == 2
+
+    monkeypatch.setenv("MEDFE_PRECISION", "bf16-mixed")  # a finished run is finished on every machine
+    assert train(tmp_path, **auto)[0] == 0
+    weights = tmp_path / "generator.safetensors"
+    assert read_metadata(weights)["precision"] == "32-true"
+    weights.unlink()
+    assert train(tmp_path, **auto)[0] == 2
+    assert not weights.exists()
 
 
 @pytest.mark.parametrize("content", ["truncated", "empty", "text", "number", "other"])

@@ -95,7 +95,29 @@ def test_outside_the_hole_the_composite_shows_critics_and_backbone_the_photograp
     assert torch.equal(seen[2], shown)
     for term in ("perceptual", "style"):
         assert (found.values[term] == 0) == composite
+    assert found.values["l1_image"] > 0.01  # of the whole output, whatever the others see
 
     found = run.advance({"image": image, "mask": all_hole}, 2)
     assert torch.equal(seen[-1], found.fake)
     assert found.values["perceptual"] > 0
+
+    half_hole = torch.zeros_like(all_hole)
+    half_hole[..., : size // 2] = 1
+    found = run.advance({"image": image, "mask": half_hole}, 3)
+    assert torch.equal(seen[-1][..., : size // 2], found.fake[..., : size // 2])
+    assert torch.equal(seen[-1][..., size // 2 :], (image if composite else found.fake)[..., size // 2 :])
+
+
+@pytest.mark.parametrize("term", ["perceptual", "adversarial"])
+def test_what_judges_the_composite_trains_the_generator(term):
+    others = {"l1_image": 0, "l1_hole": 0, "perceptual": 0, "adversarial": 0, "style": 0}
+    losses = {"backbone": "efficientnet_lite0", "composite": True, **others, term: 1}
+    changes = {"losses": losses, "generator": {"base_channels": 2, "feature_channels": 8}, "precision": "32-true"}
+    run = Run(RunConfig.create("tiny", "none", **changes), Fabric(accelerator="cpu", devices=1))
+    size = run.config.generator.image_size
+    image = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    last = [p for name, p in run.raw_pair.named_parameters() if name.startswith("generator.decoder.")][-1]
+    for hole, moved in ((torch.zeros, False), (torch.ones, True)):
+        before = last.detach().clone()
+        run.advance({"image": image, "mask": hole(2, 1, size, size)}, 1)
+        assert bool((last != before).any()) == moved
