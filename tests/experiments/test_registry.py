@@ -58,6 +58,20 @@ def test_shipped_weights_of_both_arms_have_seen_60000_images_in_two_halves():
     assert experiment["comparison"].needs == ("low_resolution_seed1", "autoencoder_seed1")
 
 
+def test_fine_tuning_goes_on_from_the_shipped_weights_with_another_adversarial_weight_alone():
+    ship, finetune = EXPERIMENTS["ship"], EXPERIMENTS["finetune"]
+    for arm in ("low_resolution", "autoencoder"):
+        before, after = (finetune[name] for name in (f"{arm}_seed1", f"{arm}_finetuned_seed2"))
+        assert before == ship[before.name]
+        assert before.digest(finetune) == ship[before.name].digest(ship)
+        assert after.start == before.name
+        assert after.pair == before.pair
+        one, other = before.config(), after.config()
+        losses, target = one.losses.replace(adversarial=0.2), one.target.replace(seed=2)
+        assert other == one.replace(seed=2, losses=losses, target=target)
+        assert (f"{arm}_finetuned_seed2", before.name) in finetune["comparison"].contrasts
+
+
 @pytest.mark.parametrize(
     ("arm", "weight", "head", "structure_image", "coefficients"),
     [
