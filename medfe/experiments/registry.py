@@ -9,10 +9,9 @@ from medfe.config import TargetConfig
 from medfe.errors import MedfeError
 from medfe.experiments.autoencoders import autoencoders_experiment
 from medfe.experiments.building import FACES, FRECHET, KID, pair, training
-from medfe.experiments.comparison import Comparison
 from medfe.experiments.entry import Contrast, Entry, Experiment
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.trainings import GeneratorRun
+from medfe.experiments.ship import finetune_experiment, ship_experiment
 
 
 def _main() -> Experiment:
@@ -74,78 +73,6 @@ def _coefficients(count: int) -> dict[str, Any]:
 
 
 _RATES = {"learning_rate": 8e-4, "critic_learning_rate": 4e-4}  # those of faces128; why, stands in plan.md
-
-# Optimizers and critics begin anew in the second half, hence its low rate at first.
-_FIRST_HALF = {"max_steps": 3750, "optimizer": {"schedule": (1.0,)}}
-# Random colours, because fillings of photographs in strong tones came out pale; tried before, see plan.md.
-_SECOND_HALF: dict[str, Any] = {
-    "max_steps": 3750, "data": {"color_jitter": 0.4}, "losses": {"composite": True},
-    "optimizer": {"schedule": (0.1, 0.5, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.1)},
-}  # fmt: skip
-
-
-def _ship() -> Experiment:
-    """Both arms in two halves, so that hours of work are not lost with a machine; the second with other data order."""
-    halves, runs = [], []
-    for arm in ("low_resolution", "autoencoder"):
-        first = training(
-            "faces128", arm, 0, arm=f"{arm}_first_half", changes=_FIRST_HALF, evaluation=Evaluation("utkface/val")
-        )
-        halves.append(first)
-        runs.append(training("faces128", arm, 1, changes=_SECOND_HALF, start=first.name, autoencoders_seed=0))
-    names = [run.name for run in runs]
-    baselines = ("telea", "navier_stokes", "mean_fill")
-    comparison = Comparison(
-        name="comparison", folder="faces128_utkface/comparison", arm="comparison", needs=tuple(names),
-        preset_size=128, evaluation=FACES, baselines=baselines,
-        contrasts=((names[1], names[0]), *((name, other) for name in names for other in baselines[:2])),
-    )  # fmt: skip
-    return Experiment(
-        name="ship",
-        question="How good are the weights that are shipped?",
-        entries=(pair("faces128", 0, "utkface/train", "utkface/val"), *halves, *runs, comparison),
-        descriptive=(("autoencoder", "low_resolution"),),
-        notes=(
-            "One training an arm, in two halves: no verdict between the arms. 60,000 images each, chosen by step count "
-            "alone. The first halves are judged on val. The second halves draw colours at random and show critics and "
-            "perceptual loss the composite; no other experiment does.",
-        ),
-    )
-
-
-def _finetune() -> Experiment:
-    """The weights of `ship`, trained on with the papers' weight of the adversarial term, and compared with before."""
-    shipped = _ship().entries[:-1]
-    before = {
-        entry.target: entry for entry in shipped if isinstance(entry, GeneratorRun)
-    }  # the second halves: the last
-    changes = {**_SECOND_HALF, "losses": {**_SECOND_HALF["losses"], "adversarial": 0.2}}
-    after = [
-        training(
-            "faces128", target, 2, arm=f"{target}_finetuned", changes=changes, start=run.name, autoencoders_seed=0
-        )
-        for target, run in before.items()
-    ]  # fmt: skip
-    names = [run.name for run in after]
-    baselines = ("telea", "navier_stokes", "mean_fill")
-    comparison = Comparison(
-        name="comparison", folder="faces128_utkface/comparison", arm="comparison",
-        needs=(*names, *(run.name for run in before.values())), preset_size=128, evaluation=FACES, baselines=baselines,
-        contrasts=(
-            (names[1], names[0]), *((run.name, run.start) for run in after),
-            *((name, other) for name in names for other in baselines[:2]),
-        ),
-    )  # fmt: skip
-    return Experiment(
-        name="finetune",
-        question="Do the fillings of the shipped weights gain from the papers' weight of the adversarial term?",
-        entries=(*shipped, *after, comparison),
-        descriptive=tuple((f"{target}_finetuned", target) for target in before),
-        notes=(
-            "One training an arm: no verdict between the arms. 30,000 images more with the adversarial term at 0.2 "
-            "instead of 0.05: more training and another weight at once, so a gain need not come of the weight.",
-        ),
-    )
 
 
 def _weight() -> Experiment:
@@ -305,7 +232,7 @@ def _smoke() -> Experiment:
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
-        _main(), _ship(), _finetune(), _loss_weights(), _rate(), _weight(), _scenes(), _published(),
+        _main(), ship_experiment(), finetune_experiment(), _loss_weights(), _rate(), _weight(), _scenes(), _published(),
         autoencoders_experiment(), _smoke(),
     )
 }  # fmt: skip
