@@ -34,8 +34,8 @@ LAST_ROWS = 10
 GRID_FILE = "samples.png"
 CARD_FILE = "card.md"
 _SAID_ELSEWHERE = FREE_SETTINGS | {
-    "seed", "max_steps", "target.weight", "target.seed", "target.autoencoders", "data.root", "data.mask_dir",
-    "losses.backbone_weights", "initial_weights",
+    "seed", "max_steps", "batch_size", "precision", "generator.head", "target.weight", "target.autoencoders",
+    "data.root", "losses.backbone_weights", "initial_weights",
 }  # fmt: skip
 """Settings that the card says in other words, or that name files of a machine, or change no result."""
 
@@ -178,7 +178,9 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
 
 
 def _own_settings(config: RunConfig) -> str:
-    preset, own = flat(RunConfig.create(config.preset, config.target.arm)), flat(config)
+    """Return the settings that are not the preset's, as a line of the card."""
+    preset = flat(RunConfig.create(config.preset, config.target.arm)) | {"target.seed": config.seed}
+    own = flat(config) | ({"data.mask_dir": config.data.mask_dir.name} if config.data.mask_dir else {})
     other = {name: own[name] for name in own if own[name] != preset[name] and name not in _SAID_ELSEWHERE}
     listed = ", ".join(f"{name} {json.dumps(value)}" for name, value in other.items())
     return f"- Settings that differ from those of the preset: {listed}.\n" if other else ""

@@ -107,11 +107,15 @@ def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path
 def test_the_card_names_settings_that_are_not_the_presets(tmp_path, photographs):
     run = finished_run(tmp_path / "run")
     config = RunConfig.create(
-        "tiny", "none", max_steps=2, seed=3, losses={"composite": True}, data={"root": tmp_path, "color_jitter": 0.4}
-    )
+        "tiny", "none", max_steps=2, seed=3, target={"seed": 7}, losses={"composite": True},
+        data={"root": tmp_path, "color_jitter": 0.4, "mask_dir": tmp_path / "scribbles"},
+    )  # fmt: skip
     save_config(run, config)
     text = export_weights([run], None, tmp_path / "out", data="pieces", val=photographs).read_text(encoding="utf-8")
-    assert "- Settings that differ from those of the preset: losses.composite true, data.color_jitter 0.4.\n" in text
+    assert (
+        "- Settings that differ from those of the preset: target.seed 7, losses.composite true, data.color_jitter 0.4, "
+        'data.mask_dir "scribbles".\n'
+    ) in text
     assert str(tmp_path) not in text
 
 

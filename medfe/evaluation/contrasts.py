@@ -14,7 +14,7 @@ from medfe.evaluation.bootstrap import bootstrap_mean
 from medfe.evaluation.distances import frechet_distance
 from medfe.evaluation.embeddings import Embedder
 from medfe.evaluation.methods import BASELINES
-from medfe.evaluation.names import lower_is_better, number, title, unit
+from medfe.evaluation.names import lower_is_better, number, scale, title, unit
 from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.set_statistics import PermutationTest, kid_difference, kid_label_swap_test, label_swap_test
 from medfe.evaluation.statistics import ONE_PAIR_OF_TRAININGS, Interval, holm, tost_interval, verdict
@@ -79,6 +79,7 @@ def _row(
     words = verdict(
         difference, first, second, title(metric) + unit(metric), lower_is_better=lower_is_better(metric),
         equivalence=equivalence, adjusted_p=adjusted, p=one.test.p_value if one.test else None, show=show,
+        scale=scale(metric),
     )  # fmt: skip
     if role == DESCRIPTIVE:
         words = (

@@ -183,6 +183,7 @@ def verdict(
     adjusted_p: float | None = None,
     p: float | None = None,
     show: Callable[[float], str] = "{:.3g}".format,
+    scale: float = 1.0,
 ) -> str:
     """Say in words what an interval of first − second shows; "better" only when it leaves out 0.
 
@@ -197,11 +198,12 @@ def verdict(
         p: p-value of another test than the interval's, for a primary endpoint; needed likewise. Of few photographs a
             bootstrap interval is too narrow, and a permutation test is exact.
         show: How differences are printed.
+        scale: Factor that `show` prints values with; margins are printed with all their digits.
     """
     numbers = (
         f"difference {show(difference.estimate)}, {100 * difference.level:g} % interval "
         f"{show(difference.low)} to {show(difference.high)}"
-        + (f", margin ±{show(equivalence.margin).lstrip('+')}" if equivalence is not None else "")
+        + (f", margin ±{scale * equivalence.margin:g}" if equivalence is not None else "")
         + f", n = {difference.n}, {difference.scope}"
     )
     equivalent = equivalence is not None and equivalence.equivalent

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from medfe.errors import MedfeError
-from medfe.evaluation.names import lower_is_better, number, title, unit
+from medfe.evaluation.names import lower_is_better, number, scale, title, unit
 from medfe.evaluation.statistics import Equivalence, TrainingsInterval, holm, paired_t, tost, verdict
 from medfe.experiments.entry import Contrast, Experiment
 from medfe.experiments.tables import ORIGIN, joined, metric_names
@@ -182,6 +182,6 @@ def _judged(
         interval, contrast.first, contrast.second,
         f"{title(contrast.metric)}{unit(contrast.metric)}, {contrast.masks} masks",
         lower_is_better=better_low, equivalence=equivalence, adjusted_p=adjusted,
-        show=partial(number, metric=contrast.metric, difference=True),
+        show=partial(number, metric=contrast.metric, difference=True), scale=scale(contrast.metric),
     )  # fmt: skip
     return {**row, "verdict": words}

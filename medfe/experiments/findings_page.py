@@ -92,7 +92,7 @@ def write_findings(folder: Path) -> list[Path]:
         if any(folder.glob(f"{path.stem}_*.csv"))
     ]
     reports += [
-        f"* `{name}`, planned and not run: {experiment.question} `medfe reproduce {name} --data $MEDFE_DATA --out runs`"
+        f"* `{name}`, no tables yet: {experiment.question} `medfe reproduce {name} --data $MEDFE_DATA --out runs`"
         for name, experiment in EXPERIMENTS.items()
         if name != "smoke" and not (folder / f"{name}.md").exists()
     ]

@@ -93,7 +93,8 @@ def _weight() -> Experiment:
         entries=tuple(entries),
         notes=(
             "One seed, judged on val (n = 495): no verdict. MEDFE's own weight is 4, that of MEDFE+CAE 32, as in "
-            "`main`, whose standard deviations between seeds ([main](main.md)) are the scale for differences here.",
+            "`main`. Its standard deviations between seeds ([main](main.md), other photographs) are a rough scale: two "
+            "single trainings differ by √2 times as much.",
         ),
     )
 

@@ -15,7 +15,7 @@ from medfe.experiments.entry import Workplace
 from medfe.experiments.stopping import Interrupted
 from medfe.training.checkpoint import CONFIG_FILE, check_same_run
 from medfe.training.logging import METRICS_FILE
-from medfe.training.loop import build_fabric
+from medfe.training.loop import UNKNOWN, build_fabric
 from medfe.weightfiles import read_metadata
 
 
@@ -65,7 +65,7 @@ def train_to_the_end(
 
 def trained_in(weights: Path, config: RunConfig | AutoencoderRunConfig) -> str:
     """Return the precision of the training of a weight file; `unknown` for an older file of a run with `auto`."""
-    asked = "unknown" if config.precision == "auto" else config.precision
+    asked = UNKNOWN if config.precision == "auto" else config.precision
     return str(read_metadata(weights).get("precision") or asked)
 
 

@@ -31,6 +31,7 @@ from medfe.training.loop import (
     count_parameters,
     describe_samples,
     is_missing,
+    precision_begun,
     precision_of,
     schedule_factor,
     seed_step,
@@ -67,10 +68,11 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     refuse_finished(folder, weights, config.max_steps)
     started_by = commits(state)
     first_step = state["step"] if state else 0
-    if state and (first_step < config.max_steps or not weights.exists()):
-        check_precision(state.get("works_in"), precision_of(fabric), folder)
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
+    precision = precision_begun(state, fabric)
+    if first_step < config.max_steps or not weights.exists():
+        check_precision(precision, precision_of(fabric), folder)
 
     torch.manual_seed(config.seed)
     network = over_devices(build_autoencoder(config.autoencoder), fabric).to(memory_format=torch.channels_last)
@@ -96,12 +98,10 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
 
         def save() -> None:
             if fabric.is_global_zero:
-                save_weights(
-                    weights, network.state_dict(), autoencoder_metadata(config, step, started_by, precision_of(fabric))
-                )
+                save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by, precision))
                 save_state(folder, {
                     "step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict(),
-                    "precision": fabric.strategy.precision.state_dict(), "works_in": precision_of(fabric),
+                    "precision": fabric.strategy.precision.state_dict(), "works_in": precision,
                     "commits": started_by,
                 })  # fmt: skip
             fabric.barrier()

@@ -30,6 +30,7 @@ from medfe.training.loop import (
     count_parameters,
     describe_samples,
     is_missing,
+    precision_begun,
     precision_of,
 )
 from medfe.training.objective import ConstrainedGenerator
@@ -65,7 +66,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     refuse_finished(out, out / GENERATOR_FILE, config.max_steps)
     first_step = state["step"] if state else 0
     if state and (first_step < config.max_steps or not (out / GENERATOR_FILE).exists()):
-        check_precision(state.get("works_in"), precision_of(fabric), out)
+        check_precision(precision_begun(state, fabric), precision_of(fabric), out)
     samples = build_samples(config)
     loader = build_loader(samples, first_step, config.max_steps, config.batch_size, config.workers, fabric)
     initial = None if state else read_initial_weights(config)

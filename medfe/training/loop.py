@@ -23,6 +23,9 @@ from medfe.errors import MedfeError
 PRECISION_VARIABLE = "MEDFE_PRECISION"
 """Environment variable that says what precision `auto` is: for an experiment begun on a machine of another kind."""
 
+UNKNOWN = "unknown"
+"""Precision of a training that was begun by a release that did not write it down."""
+
 
 class NonFiniteLossError(MedfeError):
     """A loss became infinite or undefined."""
@@ -85,21 +88,31 @@ def precision_of(fabric: Fabric) -> str:
     return str(fabric.strategy.precision.precision)
 
 
-def check_precision(began: str | None, now: str, folder: Path) -> None:
+def precision_begun(state: Mapping[str, Any] | None, fabric: Fabric) -> str:
+    """Return the precision that a training began in; `unknown` for a state of an earlier release, which did not say.
+
+    Args:
+        state: Saved state; None: the training begins now.
+        fabric: What it begins, or goes on, with.
+    """
+    return precision_of(fabric) if state is None else str(state.get("works_in", UNKNOWN))
+
+
+def check_precision(began: str, now: str, folder: Path) -> None:
     """Check that a training that is not complete goes on in the precision that it began in.
 
     Args:
-        began: What its state or weights say; None: of an earlier release, which did not say.
+        began: As of `precision_begun`.
         now: What it would work in.
         folder: Its run folder.
 
     Raises:
         MedfeError: if it is another one, as `auto` is on another machine.
     """
-    if began is not None and began != now:
+    if began not in (UNKNOWN, now):
         raise MedfeError(
             f"{folder}: began in {began} and would go on in {now}; where precision is auto, set "
-            f"{PRECISION_VARIABLE}={began} to go on, else set precision, or use another folder"
+            f"{PRECISION_VARIABLE}={began} to go on, else use a device that has it, or another folder"
         )
 
 

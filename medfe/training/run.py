@@ -22,7 +22,7 @@ from medfe.training.initial import InitialWeights
 from medfe.training.loop import (
     check_finite,
     mean_of_processes,
-    precision_of,
+    precision_begun,
     schedule_factor,
     seed_step,
     set_learning_rate,
@@ -97,6 +97,7 @@ class Run:
         self.raw_critics = build_critics(config.generator)
         self.target = build_target(config.target, config.generator)
         self.weight_digests = self.target.weight_digests
+        self.precision = precision_begun(None, fabric)
         self.raw_pair = ConstrainedGenerator(generator, self.target)
         self.raw_pair.to(memory_format=torch.channels_last)
         self.raw_critics.to(memory_format=torch.channels_last)
@@ -174,15 +175,13 @@ class Run:
             save_weights(
                 out / GENERATOR_FILE,
                 self.inference_state(),
-                generator_metadata(
-                    self.config, step, self.commits, precision_of(self.fabric), self.earlier, self.weight_digests
-                ),
+                generator_metadata(self.config, step, self.commits, self.precision, self.earlier, self.weight_digests),
             )
             save_state(out, {
                 "step": step, "pair": self.raw_pair.state_dict(), "critics": self.raw_critics.state_dict(),
                 "ema": self.ema.state(), "optimizer": self.optimizer.state_dict(),
                 "critic_optimizer": self.critic_optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(), "works_in": precision_of(self.fabric),
+                "precision": self.fabric.strategy.precision.state_dict(), "works_in": self.precision,
                 "commits": self.commits, "earlier": self.earlier, "weight_digests": self.weight_digests,
             })  # fmt: skip
         self.fabric.barrier()
@@ -217,6 +216,7 @@ class Run:
             if state.get("precision"):  # how far 16-mixed scales the gradients
                 self.fabric.strategy.precision.load_state_dict(state["precision"])
             self.commits, self.earlier = commits(state), state.get("earlier", [])
+            self.precision = precision_begun(state, self.fabric)
             self.weight_digests = state.get("weight_digests", {})  # frozen networks come from the state too
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]

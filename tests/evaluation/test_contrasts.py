@@ -146,7 +146,7 @@ def test_equivalence_needs_a_margin(make, compare):
     narrow = compare(make({"one": 0.0005, "two": 0.0}, margin=0.05, **changes)).iloc[0]
     assert narrow["equivalent"]
     assert "equivalent within the margin" in narrow["verdict"]
-    assert ", margin ±0.05000, " in narrow["verdict"]
+    assert ", margin ±0.05, " in narrow["verdict"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, margin=1e-6, **changes)).iloc[0]["equivalent"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, **changes)).iloc[0]["equivalent"]
 

@@ -202,6 +202,27 @@ def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
     assert finding(tmp_path, "in hole cells").effect.replace("−0.000", "+0.000").endswith(apart)
 
 
+def test_beside_what_features_hold_stands_what_those_of_redrawn_encoders_hold(tmp_path):
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    rows = channels()
+    rows["probe_known_all"] = np.linspace(0.4, 0.5, len(rows)) ** 2
+    write(tmp_path, "main_channel_summary", rows)
+    assert "re-drawn" not in finding(tmp_path, "in known cells").effect
+    redrawn = [{"arm": "random_encoder", "feature": f, "seed": seed, "probe_known_all": 0.3 + 0.2 * (f == "t")}
+               for f in "st" for seed in range(3)]  # fmt: skip
+    write(tmp_path, "main_channel_summary", pd.concat([rows, pd.DataFrame(redrawn)]))
+    assert finding(tmp_path, "in known cells").effect.endswith("; re-drawn encoders 0.400 (3 seeds)")
+
+
+def test_registered_experiments_without_a_report_are_named(tmp_path):
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    (tmp_path / "main.md").write_text("# Experiment `main`\n")
+    (page,) = write_findings(tmp_path)
+    lines = page.read_text().splitlines()
+    named = {line.split("`")[1] for line in lines if "no tables yet" in line}
+    assert named == set(EXPERIMENTS) - {"main", "smoke"}
+
+
 def test_a_rank_that_is_3_on_average_alone_supports_nothing(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW])
     write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=np.tile(np.repeat([2, 4], 6), 2)))

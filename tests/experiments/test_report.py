@@ -52,3 +52,18 @@ def test_missing_and_excluded_runs_are_named(finished, results):
     assert "1 of 3 runs are done, 1 excluded." in text
     assert f"**Missing:** `{RUNS[1]}`." in text
     assert f"**Excluded:** `{RUNS[2]}` (l1: nan)." in text
+
+
+def test_where_arms_were_judged_on_different_numbers_of_photographs_each_row_says_its_own(finished, results):
+    summarize(finished.experiment, results)
+    text = (results / "small.md").read_text()
+    assert "6 photographs; L1" in text
+    assert "| arm | seeds | KID" in text
+    path = results / "runs/small" / f"{RUNS[1]}.json"
+    metrics = json.loads(path.read_text())["metrics"]
+    change(results, RUNS[1], metrics=[row | {"photographs": 4} for row in metrics])
+    summarize(finished.experiment, results)
+    text = (results / "small.md").read_text()
+    assert "| arm | seeds | photographs | KID" in text
+    assert "| `low_resolution` | 1 | 4 |" in text
+    assert "| `autoencoder` | 1 | 6 |" in text

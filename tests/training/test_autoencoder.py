@@ -102,6 +102,16 @@ def test_it_goes_on_in_the_precision_it_began_in_and_a_finished_one_stands_in_no
         assert read_metadata(tmp_path / f"{kind}.safetensors")["precision"] == "32-true"
 
 
+def test_of_a_state_that_does_not_say_it_the_precision_is_unknown(train, tmp_path):
+    assert train(tmp_path, "--max-minutes", "0")[0] == 0
+    path = tmp_path / "texture" / "state.ckpt"
+    state = torch.load(path, weights_only=True)
+    del state["works_in"]  # as in states of earlier releases
+    torch.save(state, path)
+    assert train(tmp_path)[0] == 0
+    assert read_metadata(tmp_path / "texture.safetensors")["precision"] == "unknown"
+
+
 def test_what_adam_remembers_comes_back_in_the_precision_that_the_set_up_gives(pictures, tmp_path):
     """Stands for a device: `setup` moves the network to either, but not what an optimizer already holds."""
     config = AutoencoderRunConfig.create(

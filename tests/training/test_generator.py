@@ -13,7 +13,7 @@ from medfe.models.autoencoder import build_autoencoder
 from medfe.training import checkpoint
 from medfe.training import run as run_module
 from medfe.training.generator import build_samples
-from medfe.weightfiles import load_weights, save_weights
+from medfe.weightfiles import load_weights, read_metadata, save_weights, weights_digest
 
 from .conftest import metrics, same_run, state_of, tree
 
@@ -72,7 +72,11 @@ def autoencoders(tmp_path_factory):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_trains_and_its_weights_fill_pictures(train, autoencoders, pictures, tmp_path, arm):
+    assert train(tmp_path, "--autoencoders", str(autoencoders), "--max-minutes", "0", arm=arm, steps=2)[0] == 0
     assert train(tmp_path, "--autoencoders", str(autoencoders), arm=arm, steps=2)[0] == 0
+    used = {kind: weights_digest(autoencoders / f"{kind}.safetensors") for kind in ("structure", "texture")}
+    said = read_metadata(tmp_path / "generator.safetensors").get("autoencoders")
+    assert said == (used if arm in ("autoencoder", "random_encoder") else None)
     rows = metrics(tmp_path)
     assert [row["step"] for row in rows] == [1, 2]
     assert (rows[0]["intermediate"] == 0) == (arm == "none")

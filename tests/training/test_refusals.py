@@ -55,6 +55,16 @@ def test_a_run_goes_on_in_the_precision_it_began_in(train, tmp_path, monkeypatch
     assert not weights.exists()
 
 
+def test_of_a_state_that_does_not_say_it_the_precision_is_unknown(train, tmp_path):
+    assert train(tmp_path, "--max-minutes", "0", steps=3)[0] == 0
+    state = state_of(tmp_path)
+    del state["works_in"]  # as in states of earlier releases
+    torch.save(state, tmp_path / "state.ckpt")
+    assert train(tmp_path, "--max-minutes", "0", steps=3)[0] == 0
+    assert train(tmp_path, steps=3)[0] == 0
+    assert read_metadata(tmp_path / "generator.safetensors")["precision"] == "unknown"
+
+
 @pytest.mark.parametrize("content", ["truncated", "empty", "text", "number", "other"])
 def test_a_damaged_state_is_named_and_kept(train, tmp_path, content):
     assert train(tmp_path, "--max-minutes", "0", steps=2)[0] == 0
