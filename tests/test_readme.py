@@ -71,6 +71,11 @@ def test_what_was_found_is_what_the_table_says():
         assert words.format(*(number(value, row["metric"], difference=True) for value in values)) in text
     lost = pd.read_csv(ROOT / "notebooks/results/main_runs.csv")["texture_l1"].mean()
     assert f"their L1 is {lost:.2f}, images in [-1, 1]" in text
+    codes = pd.read_csv(ROOT / "notebooks/results/autoencoders_reconstruction.csv").set_index(["code", "channels"])[
+        "l1"
+    ]
+    large, transform = codes["auto-encoder", 256], codes["block DCT 128", 128]
+    assert f"L1 {large:.3f}, where 128 numbers of a block DCT reach {transform:.3f}" in text
 
 
 def test_what_the_released_convention_costs_is_what_the_tables_say():
