@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from medfe.card import error_section
 from medfe.config import AUTOENCODER_KINDS, AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
-from medfe.export import error_section, export_weights
+from medfe.export import export_weights
 from medfe.inference import Inpainter
 from medfe.models.autoencoder import build_autoencoder
 from medfe.models.generator import build_generator
