@@ -15,7 +15,7 @@ from medfe.training.checkpoint import FREE_SETTINGS, flat
 from medfe.training.initial import history_line
 from medfe.weightfiles import GENERATOR_FILE, load_weights
 
-LAST_ROWS = 10
+_LAST_ROWS = 10
 _SAID_ELSEWHERE = FREE_SETTINGS | {
     "seed", "max_steps", "batch_size", "precision", "generator.head", "target.weight", "target.autoencoders",
     "data.root", "losses.backbone_weights", "initial_weights",
@@ -71,7 +71,7 @@ def losses_line(path: Path) -> str:
     """Return the last losses in a run's metrics.jsonl, as a line of the card; nothing where it was not kept."""
     if not path.is_file():
         return ""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][-LAST_ROWS:]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][-_LAST_ROWS:]
     terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
     losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
     return f"- Loss terms, unweighted, images in [-1, 1], mean of the last {len(rows)} logged steps: {losses}.\n"

@@ -41,7 +41,8 @@ def export_weights(
         out: folder to write, such as `weights/faces128`.
         data: what the photographs are, for the card.
         val: photographs that were not trained on, for the card's figures.
-        errors: table of an evaluation of these runs with means by age and sex, for the card; see `error_section`.
+        errors: table of an evaluation of these runs with means by age and sex, for the card; see
+            `medfe.card.error_section`.
 
     Returns:
         The card.

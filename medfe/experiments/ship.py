@@ -1,7 +1,8 @@
-"""Experiments `ship` and `finetune`: the weights that come with the package."""
+"""Experiments `ship` and `finetune`: the weights that come with the package, and the same trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from medfe.experiments.building import FACES, pair, training
@@ -28,17 +29,10 @@ def ship_experiment() -> Experiment:
         )
         halves.append(first)
         runs.append(training("faces128", arm, 1, changes=_SECOND_HALF, start=first.name, autoencoders_seed=0))
-    names = [run.name for run in runs]
-    baselines = ("telea", "navier_stokes", "mean_fill")
-    comparison = Comparison(
-        name="comparison", folder="faces128_utkface/comparison", arm="comparison", needs=tuple(names),
-        preset_size=128, evaluation=FACES, baselines=baselines,
-        contrasts=((names[1], names[0]), *((name, other) for name in names for other in baselines[:2])),
-    )  # fmt: skip
     return Experiment(
         name="ship",
         question="How good are the weights that are shipped?",
-        entries=(pair("faces128", 0, "utkface/train", "utkface/val"), *halves, *runs, comparison),
+        entries=(pair("faces128", 0, "utkface/train", "utkface/val"), *halves, *runs, _comparison(runs)),
         descriptive=(("autoencoder", "low_resolution"),),
         notes=(
             "One training an arm, in two halves: no verdict between the arms. 60,000 images each, chosen by step count "
@@ -59,23 +53,26 @@ def finetune_experiment() -> Experiment:
         )
         for target, run in before.items()
     ]  # fmt: skip
-    names = [run.name for run in after]
-    baselines = ("telea", "navier_stokes", "mean_fill")
-    comparison = Comparison(
-        name="comparison", folder="faces128_utkface/comparison", arm="comparison",
-        needs=(*names, *(run.name for run in before.values())), preset_size=128, evaluation=FACES, baselines=baselines,
-        contrasts=(
-            (names[1], names[0]), *((run.name, run.start) for run in after),
-            *((name, other) for name in names for other in baselines[:2]),
-        ),
-    )  # fmt: skip
     return Experiment(
         name="finetune",
         question="Do the fillings of the shipped weights gain from the papers' weight of the adversarial term?",
-        entries=(*shipped, *after, comparison),
+        entries=(*shipped, *after, _comparison(after, list(before.values()))),
         descriptive=tuple((f"{target}_finetuned", target) for target in before),
         notes=(
             "One training an arm: no verdict between the arms. 30,000 images more with the adversarial term at 0.2 "
             "instead of 0.05: more training and another weight at once, so a gain need not come of the weight.",
         ),
     )
+
+
+def _comparison(runs: Sequence[GeneratorRun], before: Sequence[GeneratorRun] = ()) -> Comparison:
+    """Compare both arms with each other, with the runs that they start from, and with baselines."""
+    names, baselines = [run.name for run in runs], ("telea", "navier_stokes", "mean_fill")
+    return Comparison(
+        name="comparison", folder="faces128_utkface/comparison", arm="comparison",
+        needs=(*names, *(run.name for run in before)), preset_size=128, evaluation=FACES, baselines=baselines,
+        contrasts=(
+            (names[1], names[0]), *((run.name, run.start) for run in runs if before),
+            *((name, other) for name in names for other in baselines[:2]),
+        ),
+    )  # fmt: skip

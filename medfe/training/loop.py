@@ -99,7 +99,7 @@ def precision_begun(state: Mapping[str, Any] | None, fabric: Fabric) -> str:
 
 
 def check_precision(began: str, now: str, folder: Path) -> None:
-    """Check that a training that is not complete goes on in the precision that it began in.
+    """Check that a training goes on, or writes deleted weights again, in the precision that it began in.
 
     Args:
         began: As of `precision_begun`.
