@@ -68,10 +68,12 @@ def start_line(earlier: dict[str, Any]) -> str:
 
 
 def losses_line(path: Path) -> str:
-    """Return the last losses in a run's metrics.jsonl, as a line of the card; nothing where it was not kept."""
+    """Return the last losses in a run's metrics.jsonl, as a line of the card; nothing where none were kept."""
     if not path.is_file():
         return ""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][-_LAST_ROWS:]
+    if not rows:
+        return ""
     terms = [name for name in rows[-1] if name not in ("step", "images", "learning_rate")]
     losses = ", ".join(f"{name} {np.mean([row[name] for row in rows]):.3g}" for name in terms)
     return f"- Loss terms, unweighted, images in [-1, 1], mean of the last {len(rows)} logged steps: {losses}.\n"
@@ -86,8 +88,11 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
         runs: run folders.
 
     Raises:
-        MedfeError: if the table is of another form, or a run is not in it.
+        MedfeError: if the table is of another form, a run is not in it, or two run folders have one name.
     """
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise MedfeError(f"{path}: found run folders {', '.join(names)}, expected names that tell them apart")
     try:
         table = pd.read_csv(path)
         table = table[table["by"].isin(("age", "sex")) & (table["metric"] == "l1_hole")]
@@ -103,7 +108,7 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
         counts, level = list(first["photographs"].astype(int)), 100 * first["level"].max()
     except (OSError, KeyError, AttributeError, ValueError) as error:
         raise MedfeError(
-            f"{path}: found no errors by age and sex of {', '.join(run.name for run in runs)} "
+            f"{path}: found no errors by age and sex of {', '.join(names)} "
             f"({type(error).__name__}), expected means.csv of medfe evaluate, methods called as the run folders"
         ) from None
     if first.empty:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from medfe.card import error_section
+from medfe.card import error_section, losses_line
 from medfe.config import AUTOENCODER_KINDS, AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.export import export_weights
@@ -233,3 +233,20 @@ def test_a_table_without_them_is_refused_in_one_line(table, tmp_path):
         with pytest.raises(MedfeError, match="found no errors by age and sex of") as error:
             error_section(path, runs)
         assert "\n" not in str(error.value)
+
+
+def test_run_folders_of_one_name_are_refused_for_they_would_share_a_column(table):
+    with pytest.raises(MedfeError, match="names that tell them apart"):
+        error_section(table, [RUNS[0], Path("elsewhere") / RUNS[0].name])
+
+
+def test_a_log_without_a_line_gives_no_losses_and_no_error(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    log.touch()
+    assert losses_line(log) == ""
+    log.write_text(
+        "".join(f'{{"step": {step}, "images": 8, "l1_hole": {value}}}\n' for step, value in ((1, 0.5), (2, 0.25)))
+    )
+    assert losses_line(log) == (
+        "- Loss terms, unweighted, images in [-1, 1], mean of the last 2 logged steps: l1_hole 0.375.\n"
+    )
