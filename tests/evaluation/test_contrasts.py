@@ -15,6 +15,7 @@ from medfe.evaluation.protocol import Measurements
 from medfe.evaluation.store import Store
 from medfe.evaluation.subsampling import SubsampledDistance
 from medfe.evaluation.summaries import SetDistances, means, means_by_area, means_by_group, sets
+from medfe.experiments.measurement import metrics_row
 
 N, K, D = 60, 2, 6
 NOBODY = Judges((), None, ())
@@ -149,6 +150,55 @@ def test_equivalence_needs_a_margin(make, compare):
     assert ", margin ±0.05, " in narrow["verdict"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, margin=1e-6, **changes)).iloc[0]["equivalent"]
     assert not compare(make({"one": 0.0005, "two": 0.0}, **changes)).iloc[0]["equivalent"]
+
+
+def test_equivalence_at_5_percent_is_that_of_the_90_percent_interval(make, compare):
+    def primary(**changes):
+        measured = make({"one": 0.0005, "two": 0.0}, endpoint="l1_hole", **changes)
+        return compare(replace(measured, judges=NOBODY)).iloc[0]
+
+    narrow, wide = (max(-row["low"], row["high"]) for row in (primary(level=0.9), primary(level=0.95)))
+    assert narrow < wide
+    assert primary(margin=(narrow + wide) / 2)["equivalent"]
+    assert not primary(margin=0.99 * narrow)["equivalent"]
+
+
+def test_masks_of_a_photograph_that_say_the_same_count_once(make, compare):
+    measured = make({"one": 0.001, "two": 0.0})
+
+    def table_of(items):
+        rows = [rows.iloc[items] for _, rows in measured.table.groupby("method")]
+        features = {name: array[items] for name, array in measured.features["net"].items()}
+        return compare(replace(
+            measured, table=pd.concat(rows, ignore_index=True), features={"net": features},
+            photographs=measured.photographs[items],
+        ))  # fmt: skip
+
+    firsts = np.arange(0, N * K, K)
+    once, repeated = table_of(firsts), table_of(np.repeat(firsts, K))
+    assert set(once["photographs"]) == set(repeated["photographs"]) == {N}
+    for metric in ("kid_net", "l1_hole", "ssim"):
+        for column in ("low", "difference", "high", "p"):
+            assert row_of(repeated, metric)[column] == pytest.approx(row_of(once, metric)[column], rel=1e-6)
+
+
+def test_an_original_is_not_put_beside_its_own_filling(make, compare):
+    measured = make({"perfect": 0.0, "other": 0.05})
+    measured.features["net"]["perfect"] = measured.reference["net"][measured.photographs]
+    measured.table["mask_area"] = 0.2
+    perfect, other = (metrics_row(measured, name)["kid_net"] for name in ("perfect", "other"))
+    assert perfect == pytest.approx(0, abs=1e-9)
+    assert row_of(compare(measured), "kid_net")["difference"] == pytest.approx(-other)
+
+
+def test_a_frechet_difference_is_first_minus_second(make, compare):
+    measured = make({"far": 0.05, "near": 0.0})
+    reference, features = measured.reference["net"], measured.features["net"]
+    row = row_of(compare(measured), "fd_net")
+    assert row["difference"] == pytest.approx(
+        frechet_distance(reference, features["far"]) - frechet_distance(reference, features["near"])
+    )
+    assert 0 < row["low"] < row["difference"] < row["high"]
 
 
 def test_a_lone_method_has_nothing_to_be_compared_with(make, compare):

@@ -43,6 +43,15 @@ def test_intervals_contain_their_estimate_and_cover_the_mean_distance(n, d, reco
     assert coverage >= 0.90  # above 95 %: too wide where the distance is mostly bias
 
 
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_the_width_is_that_of_the_standard_error_whatever_the_fraction(fraction):
+    rng, n = np.random.default_rng(5), 200
+    x, y = rng.normal(0, 1, (n, 1)), rng.normal(20, 1, (n, 1))  # so far apart that the distance is the squared shift
+    result = frechet_interval(x, y, fraction=fraction, subsamples=1000)
+    error = 2 * (y.mean() - x.mean()) * np.sqrt((x.var(ddof=1) + y.var(ddof=1)) / n)
+    assert result.high - result.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
 def test_a_bootstrap_would_miss_its_own_estimate(record_property):
     rng, sims, missed = np.random.default_rng(1), 50, 0
     for _ in range(sims):
