@@ -13,7 +13,7 @@ import tyro
 
 from medfe.commands.experiments import Reproduce
 from medfe.commands.measuring import Benchmark, Evaluate
-from medfe.commands.pictures import ImportPublished, Inpaint, Rtv
+from medfe.commands.pictures import FindCopies, ImportPublished, Inpaint, Rtv
 from medfe.commands.study import Study
 from medfe.commands.training import Export, Train, TrainAutoencoder
 from medfe.errors import MedfeError
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "inpaint": Inpaint,
     "evaluate": Evaluate,
+    "find-copies": FindCopies,
     "rtv": Rtv,
     "study": Study,
     "reproduce": Reproduce,

@@ -40,6 +40,31 @@ class Inpaint:
 
 
 @dataclass
+class FindCopies:
+    """List the photographs of a folder that another folder holds too: what is trained on must not be tested on."""
+
+    photographs: Positional[Path]
+    """Folder of photographs, such as those to test on."""
+    others: Positional[Path]
+    """Folder of photographs, such as those trained on."""
+    out: Path | None = None
+    """CSV file to write; default: print."""
+    threshold: float = 0.945
+    """Smallest correlation of the two pictures, shrunk to 32×32, that counts; the default suits aligned faces."""
+
+    def run(self) -> None:
+        """Find copies."""
+        from medfe.data.copies import find_copies
+
+        table = find_copies(self.photographs, self.others, self.threshold)
+        if self.out is None:
+            print(table.to_csv(index=False), end="")
+        else:
+            table.to_csv(self.out, index=False)
+            print(f"{len(table)} {'copy' if len(table) == 1 else 'copies'} written to {self.out}")
+
+
+@dataclass
 class Rtv:
     """Smooth every picture of a folder by relative total variation (the structure images of MEDFE)."""
 

@@ -76,7 +76,7 @@ _RATES = {"learning_rate": 8e-4, "critic_learning_rate": 4e-4}  # those of faces
 
 
 def _weight() -> Experiment:
-    """Weights 8 and 32 beside the main experiment's own, which share its folders, but are judged on `val`."""
+    """Weights 8 and 32 beside the main experiment's own, which have its settings and seed, but are judged on `val`."""
     evaluation = Evaluation("utkface/val")
     entries: list[Entry] = [pair("faces64", 0, "utkface/train", "utkface/val")]
     for target in ("low_resolution", "autoencoder"):
@@ -92,8 +92,9 @@ def _weight() -> Experiment:
         question="How much does the weight of the intermediate term matter?",
         entries=tuple(entries),
         notes=(
-            "One seed, judged on val (n = 495): no verdict. MEDFE's own weight is 4, that of MEDFE+CAE 32, as in "
-            "`main`. Its standard deviations between seeds ([main](main.md), other photographs) are a rough scale: two "
+            "One seed, judged on val (n = 495): no verdict. MEDFE's own weight is 4, that of MEDFE+CAE 32: "
+            "trainings of `main`, made once more with its seed (other bits), because its weights were not kept. "
+            "Standard deviations between seeds of `main` ([tables](main.md), other photographs) are a rough scale: two "
             "single trainings differ by √2 times as much.",
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from medfe.evaluation.markdown import markdown
-from medfe.evaluation.names import heading, number, title
+from medfe.evaluation.names import heading, number
 from medfe.experiments.contrasts import DESCRIPTIVE, NOT_SHOWN, PRIMARY, SECONDARY
 from medfe.experiments.entry import Experiment
 from medfe.experiments.records import EXCLUDED, Record
@@ -87,22 +87,29 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
     said = "" if several else f"{counted[0]} photographs; "
     parts = ["## Arms", f"Mean over seeds ± standard deviation between seeds. {said}L1 in units of [0, 1]."]
     shown = [metric for metric in SHOWN if metric in set(table["metric"])]
-    small = bool(metrics["small"].any())
     for masks in dict.fromkeys(table["masks"]):
         rows = []
         for arm in dict.fromkeys(table["arm"]):
             part = table[(table["arm"] == arm) & (table["masks"] == masks)].set_index("metric")
             if not part.empty:
                 cells = [_spread(part.loc[metric], metric) for metric in shown]
-                photographs = metrics[metrics["arm"] == arm]["photographs"].unique() if several else []
+                own = metrics[metrics["arm"] == arm]
+                photographs = own["photographs"].unique() if several else []
+                marked = several and bool(own["small"].any())  # else the heading says it
+                cells = [
+                    cell + " (small sample)" * (marked and _is_frechet(name))
+                    for cell, name in zip(cells, shown, strict=True)
+                ]
                 rows.append([f"`{arm}`", part["n"].iloc[0], *[" or ".join(map(str, photographs))] * several, *cells])
-        head = ["arm", "seeds", *["photographs"] * several, *(_column(name, small) for name in shown)]
+        small = not several and bool(metrics["small"].any())
+        titles = [heading(name) + " (small sample)" * (small and _is_frechet(name)) for name in shown]
+        head = ["arm", "seeds", *["photographs"] * several, *titles]
         parts += [f"### {masks} masks", markdown(head, rows)]
     return "\n\n".join(parts)
 
 
-def _column(metric: str, small: bool) -> str:
-    return heading(metric) + (" (small sample)" if small and metric.startswith(("fd_", "fid")) else "")
+def _is_frechet(metric: str) -> bool:
+    return metric.startswith(("fd_", "fid"))
 
 
 def _spread(row: pd.Series, metric: str) -> str:
@@ -146,7 +153,7 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
         return ""
     rows = [
         [
-            f"`{row['first']}` − `{row['second']}`", title(row["metric"]), row["masks"],
+            f"`{row['first']}` − `{row['second']}`", heading(row["metric"]), row["masks"],
             number(row["difference"], row["metric"], difference=True),
             " to ".join(number(row[end], row["metric"], difference=True) for end in ("low", "high")),
         ]

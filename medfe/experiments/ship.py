@@ -57,7 +57,7 @@ def finetune_experiment() -> Experiment:
         name="finetune",
         question="Do the fillings of the shipped weights gain from the papers' weight of the adversarial term?",
         entries=(*shipped, *after, _comparison(after, list(before.values()))),
-        descriptive=tuple((f"{target}_finetuned", target) for target in before),
+        descriptive=(("autoencoder_finetuned", "low_resolution_finetuned"),),
         notes=(
             "One training an arm: no verdict between the arms. 30,000 images more with the adversarial term at 0.2 "
             "instead of 0.05: more training and another weight at once, so a gain need not come of the weight.",
