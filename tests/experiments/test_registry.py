@@ -161,6 +161,17 @@ def test_the_secondary_family_is_that_of_the_plan():
     assert MAIN.relative_margin == 0.045
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_contrast_is_of_arms_that_share_a_seed(name):
+    experiment = EXPERIMENTS[name]
+    seeds = {}
+    for entry in experiment.entries:
+        seeds.setdefault(entry.arm, set()).add(entry.seed)
+    tested = [(one.first, one.second) for one in (experiment.primary, *experiment.secondary) if one]
+    for first, second in (*tested, *experiment.descriptive):
+        assert seeds[first] & seeds[second]
+
+
 def test_an_unknown_experiment_is_refused_naming_the_others():
     with pytest.raises(MedfeError, match="experiment 'mian': not registered, expected one of: main, ship"):
         find_experiment("mian")
