@@ -59,6 +59,6 @@ def test_contrasts_are_the_pairs_that_were_asked_for_the_first_one_primary(resul
 def test_the_report_shows_them(results):
     text = (results / "small.md").read_text()
     assert "## Against each other and baselines" in text
-    for metric in ("L1, hole", "PSNR", "SSIM"):
+    for metric in ("L1, hole ↓", "PSNR (dB) ↑", "SSIM ↑", "KID (efficientnet_lite2) ×10³ ↓"):
         assert f"| `low_resolution_seed0` − `mean_fill` | {metric} | center |" in text
     assert "4 of 4 runs are done." in text
