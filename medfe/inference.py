@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig, parse
 from medfe.data.images import as_rgb, composite, load_image, resize, to_tensor, to_uint8
+from medfe.data.masked_resize import resize_with_hole
 from medfe.data.masks import Mask, check_mask, load_mask, mask_of_image, mask_to_tensor
 from medfe.devices import choose_device
 from medfe.errors import MedfeError
@@ -156,12 +157,12 @@ class Inpainter:
     @property
     def arm(self) -> str:
         """Arm the model was trained with, empty if unknown."""
-        return str(self.metadata.get("target", {}).get("arm", ""))
+        return str((self.metadata.get("target") or {}).get("arm", ""))
 
     @property
     def target_config(self) -> TargetConfig:
         """Settings of the target the model was trained against."""
-        return parse(TargetConfig, self.metadata.get("target", {}), self.name)
+        return parse(TargetConfig, self.metadata.get("target") or {}, self.name)
 
     def __call__(self, image: ImageLike, mask: MaskLike) -> Image.Image:
         """Fill the hole of one picture.
@@ -230,12 +231,7 @@ class Inpainter:
         part = np.s_[window.top : window.bottom, window.left : window.right]
         if window.size == (side, side):
             return Prepared(picture, hole, window, to_tensor(picture[part]), mask_to_tensor(hole[part]))
-        # Pillow weighs colours by alpha, so nothing of the hole's content reaches a known pixel of the small square.
-        alpha = np.where(hole[part], 0, 255).astype(np.uint8)
-        square = resize(Image.fromarray(np.dstack([picture[part], alpha])), side)
-        cover = Image.fromarray(hole[part].astype(np.float32)).resize((side, side), Image.Resampling.BOX)
-        square_hole = np.asarray(cover) > 0  # a cell that holds any of the hole
-        pixels = np.array(square.convert("RGB"))
+        pixels, square_hole = resize_with_hole(picture[part], hole[part], side)
         return Prepared(picture, hole, window, to_tensor(pixels), mask_to_tensor(square_hole))
 
     def _paste(self, part: Prepared, square: NDArray[np.uint8]) -> Image.Image:

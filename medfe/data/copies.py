@@ -14,6 +14,8 @@ THUMBNAIL = 32
 THRESHOLD = 0.945
 """Of aligned faces: nearly all pairs above it that were looked at are one photograph; below, some still are."""
 _ROWS = 1024
+_FLAT = 1e-3
+"""Norm below which a thumbnail has one colour, but for rounding; one step of 8 bits in one number is 8e-3."""
 
 
 def find_copies(photographs: Path, others: Path, threshold: float = THRESHOLD) -> pd.DataFrame:
@@ -50,11 +52,11 @@ def find_copies(photographs: Path, others: Path, threshold: float = THRESHOLD) -
 
 
 def _thumbnails(root: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Return names, and N×3×32×32 of mean 0 and norm 1 each; a picture of one colour gives zeros."""
+    """Return names, and N×3×32×32 of mean 0 and norm 1 each; nearly zeros of a picture of one colour."""
     photographs = EvaluationPhotographs(root, THUMBNAIL)
     pictures = np.stack([photographs[i]["image"].numpy() for i in range(len(photographs))])
     pictures -= pictures.mean(axis=(1, 2, 3), keepdims=True)
-    pictures /= np.maximum(np.sqrt(np.square(pictures).sum(axis=(1, 2, 3), keepdims=True)), 1e-6)
+    pictures /= np.maximum(np.sqrt(np.square(pictures).sum(axis=(1, 2, 3), keepdims=True)), _FLAT)
     return [path.relative_to(root).as_posix() for path in photographs.paths], pictures
 
 

@@ -51,7 +51,8 @@ def test_the_correlation_is_that_of_all_numbers_of_both_pictures(folders):  # th
 def test_a_picture_of_one_colour_is_a_copy_of_nothing(tmp_path):
     for folder in ("test", "train"):
         (tmp_path / folder).mkdir()
-        Image.new("RGB", (50, 50), "gray").save(tmp_path / folder / "gray.png")
+        for level in range(0, 256, 5):
+            Image.new("RGB", (50, 50), (level, level, level)).save(tmp_path / folder / f"{level}.png")
     assert find_copies(tmp_path / "test", tmp_path / "train").empty
     with pytest.raises(MedfeError):
         find_copies(tmp_path / "test", tmp_path / "missing")
