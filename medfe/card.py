@@ -1,4 +1,4 @@
-"""The card of shipped weights, Markdown: its text, and the lines that come from a run folder."""
+"""The card of shipped weights, Markdown: its template, and lines from a run's settings, logs and table of errors."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from medfe.errors import MedfeError
 from medfe.evaluation.markdown import markdown
 from medfe.training.checkpoint import FREE_SETTINGS, flat
 from medfe.training.initial import history_line
-from medfe.weightfiles import GENERATOR_FILE, load_weights
+from medfe.weightfiles import GENERATOR_FILE, read_metadata
 
 _LAST_ROWS = 10
 _SAID_ELSEWHERE = FREE_SETTINGS | {
@@ -48,15 +48,17 @@ float16 safetensors; the networks' sizes are in each file's metadata.
 
 def images_seen(run: Path) -> str:
     """Return how many images a run's weights have seen, those of trainings that it started from too."""
-    metadata = load_weights(run / GENERATOR_FILE, "generator").metadata
+    metadata = read_metadata(run / GENERATOR_FILE)
     counts = [one.get("images") for one in (*metadata.get("earlier", []), metadata)]
     return f"{'at least ' if None in counts else ''}{sum(filter(None, counts)):,}"
 
 
 def settings_line(config: RunConfig) -> str:
     """Return the settings that are not the preset's, as a line of the card."""
-    preset = flat(RunConfig.create(config.preset, config.target.arm)) | {"target.seed": config.seed}
+    preset = flat(RunConfig.create(config.preset, config.target.arm))
     own = flat(config) | ({"data.mask_dir": config.data.mask_dir.name} if config.data.mask_dir else {})
+    if config.target.seed == config.seed:
+        preset["target.seed"] = config.seed
     other = {name: own[name] for name in own if own[name] != preset[name] and name not in _SAID_ELSEWHERE}
     listed = ", ".join(f"{name} {json.dumps(value)}" for name, value in other.items())
     return f"- Settings that differ from those of the preset: {listed}.\n" if other else ""

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from medfe.card import error_section, losses_line
+from medfe.card import error_section, losses_line, settings_line
 from medfe.config import AUTOENCODER_KINDS, AutoencoderRunConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.export import export_weights
@@ -18,7 +18,7 @@ from medfe.inference import Inpainter
 from medfe.models.autoencoder import build_autoencoder
 from medfe.models.generator import build_generator
 from medfe.training.autoencoder import autoencoder_metadata
-from medfe.training.checkpoint import save_config
+from medfe.training.checkpoint import load_config, save_config
 from medfe.training.run import generator_metadata
 from medfe.weightfiles import GENERATOR_FILE, load_weights, save_weights, weights_digest
 
@@ -118,6 +118,10 @@ def test_the_card_names_settings_that_are_not_the_presets(tmp_path, photographs)
         'data.mask_dir "scribbles".\n'
     ) in text
     assert str(tmp_path) not in text
+    save_config(
+        run, RunConfig.create("tiny", "none", max_steps=2, seed=3)
+    )  # a target's seed is then 0, as the preset's
+    assert "differ" not in settings_line(load_config(run, RunConfig))
 
 
 def test_where_there_is_a_card_there_is_all_that_it_names(tmp_path, photographs, monkeypatch):

@@ -48,6 +48,15 @@ def test_float16_halves_the_file_and_comes_back_as_float32(path):
     assert file.tensors["count"] == 70_000  # more than float16 can hold: whole numbers stay what they are
 
 
+def test_noise_that_is_divided_by_stays_in_float32(path):
+    """Of `published`: its window sums nearly cancel."""
+    noise = torch.randn(2, 2, 3, 3)
+    save_weights(path, {"generator.a.mask_weight": noise, "generator.a.weight": noise}, METADATA, dtype=torch.float16)
+    read = load_weights(path).tensors
+    assert torch.equal(read["generator.a.mask_weight"], noise)
+    assert torch.equal(read["generator.a.weight"], noise.half().float())
+
+
 def test_shared_transposed_and_channels_last_tensors_are_stored_by_their_values(path):
     base = torch.randn(2, 3, 4, 4)
     weights = {

@@ -49,7 +49,7 @@ class FindCopies:
     """Folder of photographs, such as those trained on."""
     out: Path | None = None
     """CSV file to write; default: print."""
-    threshold: float = 0.945
+    threshold: float = 0.946
     """Smallest correlation of the two pictures, shrunk to 32×32, that counts; the default suits aligned faces."""
 
     def run(self) -> None:

@@ -92,18 +92,12 @@ def _arms(tables: dict[str, pd.DataFrame]) -> str:
         for arm in dict.fromkeys(table["arm"]):
             part = table[(table["arm"] == arm) & (table["masks"] == masks)].set_index("metric")
             if not part.empty:
-                cells = [_spread(part.loc[metric], metric) for metric in shown]
                 own = metrics[metrics["arm"] == arm]
+                small = " (small sample)" * bool(own["small"].any())
+                cells = [_spread(part.loc[name], name) + small * _is_frechet(name) for name in shown]
                 photographs = own["photographs"].unique() if several else []
-                marked = several and bool(own["small"].any())  # else the heading says it
-                cells = [
-                    cell + " (small sample)" * (marked and _is_frechet(name))
-                    for cell, name in zip(cells, shown, strict=True)
-                ]
                 rows.append([f"`{arm}`", part["n"].iloc[0], *[" or ".join(map(str, photographs))] * several, *cells])
-        small = not several and bool(metrics["small"].any())
-        titles = [heading(name) + " (small sample)" * (small and _is_frechet(name)) for name in shown]
-        head = ["arm", "seeds", *["photographs"] * several, *titles]
+        head = ["arm", "seeds", *["photographs"] * several, *map(heading, shown)]
         parts += [f"### {masks} masks", markdown(head, rows)]
     return "\n\n".join(parts)
 
@@ -200,7 +194,7 @@ def _reconstruction(tables: dict[str, pd.DataFrame]) -> str:
     table = tables.get("reconstruction")
     if table is None:
         return ""
-    distance = next(str(name) for name in table if str(name).startswith(("fd_", "fid")))
+    distance = next(str(name) for name in table if _is_frechet(str(name)))
     rows = [
         [
             row["code"], row["channels"], f"{row['l1']:.4f} ({row['l1_low']:.4f} to {row['l1_high']:.4f})",

@@ -1,4 +1,4 @@
-"""Experiments `ship` and `finetune`: the weights that come with the package, and the same trained on."""
+"""Experiments `ship` and `finetune`: the weights that come with the package, and the same trained further."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ship_experiment() -> Experiment:
 
 
 def finetune_experiment() -> Experiment:
-    """The weights of `ship`, trained on with the papers' weight of the adversarial term, and compared with before."""
+    """The weights of `ship`, trained further with the papers' adversarial weight, and compared with before."""
     shipped = ship_experiment().entries[:-1]
     before = {entry.target: entry for entry in shipped if isinstance(entry, GeneratorRun)}  # of each arm the last half
     changes = {**_SECOND_HALF, "losses": {**_SECOND_HALF["losses"], "adversarial": 0.2}}
@@ -66,13 +66,13 @@ def finetune_experiment() -> Experiment:
 
 
 def _comparison(runs: Sequence[GeneratorRun], before: Sequence[GeneratorRun] = ()) -> Comparison:
-    """Compare both arms with each other, with the runs that they start from, and with baselines."""
+    """Compare both arms with each other, with `before`, if given, and with baselines."""
     names, baselines = [run.name for run in runs], ("telea", "navier_stokes", "mean_fill")
     return Comparison(
         name="comparison", folder="faces128_utkface/comparison", arm="comparison",
         needs=(*names, *(run.name for run in before)), preset_size=128, evaluation=FACES, baselines=baselines,
         contrasts=(
-            (names[1], names[0]), *((run.name, run.start) for run in runs if before),
+            (names[1], names[0]), *((run.name, earlier.name) for run, earlier in zip(runs, before, strict=False)),
             *((name, other) for name in names for other in baselines[:2]),
         ),
     )  # fmt: skip

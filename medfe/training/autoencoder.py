@@ -27,6 +27,7 @@ from medfe.training.loop import (
     StopRequest,
     build_loader,
     check_finite,
+    check_finite_weights,
     check_precision,
     count_parameters,
     describe_samples,
@@ -59,7 +60,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
     Raises:
         MedfeError: if the folder holds another run, or one in another precision, or another process trains there, or
             photographs are missing.
-        NonFiniteLossError: if the loss is not finite; the last saved state stays.
+        NonFiniteLossError: if the loss or weights are not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)
     folder, weights = out / config.autoencoder.kind, out / f"{config.autoencoder.kind}.safetensors"
@@ -97,6 +98,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
         step = saved = first_step
 
         def save() -> None:
+            check_finite_weights(network.state_dict(), step)
             if fabric.is_global_zero:
                 save_weights(weights, network.state_dict(), autoencoder_metadata(config, step, started_by, precision))
                 save_state(folder, {

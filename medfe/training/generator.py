@@ -56,7 +56,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
     Raises:
         MedfeError: if the folder holds another run, or one in another precision, or another process trains there, or
             data or weights are missing.
-        NonFiniteLossError: if a loss is not finite; the last saved state stays.
+        NonFiniteLossError: if a loss or weights are not finite; the last saved state stays.
     """
     stop = StopRequest(max_minutes)  # now: making structure images counts
 

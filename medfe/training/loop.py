@@ -218,6 +218,17 @@ def check_finite(terms: Mapping[str, Tensor], step: int, fabric: Fabric) -> dict
     return named
 
 
+def check_finite_weights(tensors: Mapping[str, Tensor], step: int) -> None:
+    """Refuse to save weights that are not finite: a finite loss can have gradients that are not.
+
+    Raises:
+        NonFiniteLossError: naming the step and the first tensor that is not finite.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteLossError(f"step {step}: {name} is not finite; stopped, the last good state is kept")
+
+
 class StopRequest:
     """Says when to stop: after `max_minutes`, on Ctrl-C, or when the process is asked to end.
 

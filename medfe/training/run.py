@@ -21,6 +21,7 @@ from medfe.training.checkpoint import commits, save_state
 from medfe.training.initial import InitialWeights
 from medfe.training.loop import (
     check_finite,
+    check_finite_weights,
     mean_of_processes,
     precision_begun,
     schedule_factor,
@@ -170,7 +171,12 @@ class Run:
         return Advance({**values, "learning_rate": config.optimizer.learning_rate * factor}, real, mask, fake)
 
     def save(self, out: Path, step: int) -> None:
-        """Write weights and then the state, once for all processes; a kill between the two is made good by going on."""
+        """Write weights and then the state, once for all processes; a kill between the two is made good by going on.
+
+        Raises:
+            NonFiniteLossError: in all processes, if weights are not finite; what was saved before stays.
+        """
+        check_finite_weights({**self.inference_state(), **self.raw_critics.state_dict(prefix="critics.")}, step)
         if self.fabric.is_global_zero:
             save_weights(
                 out / GENERATOR_FILE,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from medfe.data.copies import THUMBNAIL, find_copies
+from medfe.data.copies import THRESHOLD, THUMBNAIL, find_copies
 from medfe.data.evaluation_photographs import EvaluationPhotographs
 from medfe.errors import MedfeError
 
@@ -31,7 +31,7 @@ def test_other_size_quality_and_colours_of_one_photograph_are_copies_and_nothing
     assert list(zip(found["name"], found["copy"], found["mirrored"], strict=True)) == [
         ("3.png", "small.jpg", False), ("7.png", "pale.png", False), ("9.png", "mirrored.png", True)
     ]  # fmt: skip
-    assert found["correlation"].between(0.945, 1).all()
+    assert found["correlation"].between(THRESHOLD, 1).all()
 
 
 def test_the_correlation_is_that_of_all_numbers_of_both_pictures(folders):  # the larger of plain and mirrored
@@ -54,5 +54,14 @@ def test_a_picture_of_one_colour_is_a_copy_of_nothing(tmp_path):
         for level in range(0, 256, 5):
             Image.new("RGB", (50, 50), (level, level, level)).save(tmp_path / folder / f"{level}.png")
     assert find_copies(tmp_path / "test", tmp_path / "train").empty
-    with pytest.raises(MedfeError):
-        find_copies(tmp_path / "test", tmp_path / "missing")
+
+
+@pytest.mark.parametrize("threshold", [94.6, -1.5, float("nan")])
+def test_a_threshold_that_is_no_correlation_is_refused(folders, threshold):
+    with pytest.raises(MedfeError, match=r"threshold: found .*, expected a correlation"):
+        find_copies(*folders, threshold)
+
+
+def test_a_folder_that_is_missing_is_named(folders):
+    with pytest.raises(MedfeError, match="missing: no such folder"):
+        find_copies(folders[0], folders[0] / "missing")
