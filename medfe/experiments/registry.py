@@ -9,6 +9,7 @@ from medfe.config import TargetConfig
 from medfe.errors import MedfeError
 from medfe.experiments.autoencoders import autoencoders_experiment
 from medfe.experiments.building import FACES, FRECHET, KID, pair, training
+from medfe.experiments.comparison import Comparison
 from medfe.experiments.entry import Contrast, Entry, Experiment
 from medfe.experiments.measurement import Evaluation
 from medfe.experiments.ship import finetune_experiment, ship_experiment
@@ -165,12 +166,23 @@ def _scenes() -> Experiment:
             )
             for arm in ("low_resolution", "autoencoder")
         ]  # fmt: skip
+    pairs = tuple((f"autoencoder_seed{seed}", f"low_resolution_seed{seed}") for seed in range(2))
+    entries.append(
+        Comparison(
+            name="comparison", folder="faces64_scenes/comparison", arm="comparison", preset_size=64,
+            needs=tuple(name for names in pairs for name in names), evaluation=evaluation,
+            baselines=("telea", "navier_stokes"), contrasts=pairs,
+        )
+    )  # fmt: skip
     return Experiment(
         name="scenes",
         question="Does it look the same on natural photographs?",
         entries=tuple(entries),
         descriptive=(("autoencoder", "low_resolution"),),
-        notes=("Two seeds: no verdict. Central squares of 500 photographs; Fréchet distances from so few are biased.",),
+        notes=(
+            "Two seeds: no verdict. Central squares of 500 photographs; Fréchet distances from so few are biased. Both "
+            "pairs of trainings are also compared by photograph, with intervals over the 500.",
+        ),
     )
 
 
