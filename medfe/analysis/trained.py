@@ -25,7 +25,8 @@ def load_target(inpainter: Inpainter) -> Target:
     imported checkpoint of the released code are taken as they are.
 
     Raises:
-        MedfeError: if files or tensors of the target are missing.
+        MedfeError: if files or tensors of the target are missing, or the auto-encoders are others than those that the
+            model was trained against.
     """
     config, path = inpainter.target_config, inpainter.source
     if path is None:
@@ -39,6 +40,11 @@ def load_target(inpainter: Inpainter) -> Target:
     if config.arm == "random_encoder" and "released_code" in inpainter.metadata:
         built = config.replace(arm="autoencoder")  # the released code re-drew the encoders, its files hold the result
     target = build_target(built, inpainter.generator.config)
+    for kind, trained_against in inpainter.metadata.get("autoencoders", {}).items():
+        if target.weight_digests.get(kind, trained_against) != trained_against:
+            raise MedfeError(
+                f"{config.autoencoders}: the {kind} auto-encoder is not the one {path} was trained against"
+            )
     target.config = config
     tensors = load_weights(path, "generator").tensors
     own = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(_PREFIX)}

@@ -12,7 +12,7 @@ from medfe.experiments.building import FACES, FRECHET, KID, pair, training
 from medfe.experiments.comparison import Comparison
 from medfe.experiments.entry import Contrast, Entry, Experiment
 from medfe.experiments.measurement import Evaluation
-from medfe.experiments.ship import finetune_experiment, ship_experiment
+from medfe.experiments.ship import finetune_experiment, longer_experiment, ship_experiment
 
 
 def _main() -> Experiment:
@@ -246,8 +246,8 @@ def _smoke() -> Experiment:
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
-        _main(), ship_experiment(), finetune_experiment(), _loss_weights(), _rate(), _weight(), _scenes(), _published(),
-        autoencoders_experiment(), _smoke(),
+        _main(), ship_experiment(), finetune_experiment(), longer_experiment(), _loss_weights(), _rate(), _weight(),
+        _scenes(), _published(), autoencoders_experiment(), _smoke(),
     )
 }  # fmt: skip
 

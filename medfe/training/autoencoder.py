@@ -90,6 +90,7 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
                 fabric.strategy.precision.load_state_dict(state["precision"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise MedfeError(f"{folder}: the saved state does not fit ({str(error).splitlines()[0]})") from None
+    del state  # its weights and moments are copies by now
 
     with exclusive(folder, seen, fabric):
         if fabric.is_global_zero:

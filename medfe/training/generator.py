@@ -75,6 +75,7 @@ def train_generator(config: RunConfig, out: Path, fabric: Fabric, *, max_minutes
         run.restore(state, out)
     elif initial:
         run.start_from(initial)
+    del state, initial  # hundreds of megabytes that nothing reads any more
 
     if not make_structure_images(samples, fabric, stop):
         return first_step

@@ -72,6 +72,20 @@ def test_fine_tuning_goes_on_from_the_shipped_weights_with_another_adversarial_w
         assert (f"{arm}_finetuned_seed2", before.name) in finetune["comparison"].contrasts
 
 
+def test_longer_goes_on_from_the_fine_tuned_weights_and_is_compared_with_the_shipped_ones():
+    finetune, longer = EXPERIMENTS["finetune"], EXPERIMENTS["longer"]
+    for arm in ("low_resolution", "autoencoder"):
+        before, after = longer[f"{arm}_finetuned_seed2"], longer[f"{arm}_longer_seed3"]
+        assert before.digest(longer) == finetune[before.name].digest(finetune)
+        assert (after.start, after.pair) == (before.name, before.pair)
+        one, other = before.config(), after.config()
+        losses = one.losses.replace(adversarial=1.0, l1_hole=1.0)
+        optimizer = one.optimizer.replace(critic_learning_rate=4 * one.optimizer.critic_learning_rate)
+        target = one.target.replace(seed=3)
+        assert other == one.replace(seed=3, max_steps=12_500, losses=losses, optimizer=optimizer, target=target)
+        assert (after.name, f"{arm}_seed1") in longer["comparison"].contrasts
+
+
 @pytest.mark.parametrize(
     ("arm", "weight", "head", "structure_image", "coefficients"),
     [
