@@ -33,11 +33,11 @@ Trained with this repository, to show the method and to compare the arms side by
   which results are poor; a verdict on the arms, which one training each cannot give.
 - **Limits**: one training an arm; {images} images each. Errors differ between groups of people. Every
   filling is a guess, the freer the larger the hole: it is no evidence of what was there.
-- **Licence**: see LICENSE in the folder above; not the licence of the code.
+- **Licence**: {licence}
 
 ![Ground truth, masked input, then {names}]({grid})
 
-Portraits: NASA (Eileen Collins) and the US Navy (Grace Hopper), in the public domain, not in the training data.
+Portraits: NASA (Eileen Collins) and the US Navy (Grace Hopper), in the public domain.
 
 {groups}## Files
 

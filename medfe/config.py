@@ -6,6 +6,7 @@ features are compared with (see `medfe.targets`). `RunConfig.create` joins the t
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -54,12 +55,34 @@ def parse(kind: type[SettingsT], values: dict[str, Any], source: str = "") -> Se
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc'])) or kind.__name__}: {fault['msg'].removeprefix('Value error, ')}"
-            + (f", found {fault['input']!r}" if fault["loc"] and fault["type"] != "missing" else "")
-            for fault in error.errors()
-        ]
+        faults = []
+        for fault in error.errors():
+            name = ".".join(map(str, fault["loc"]))
+            if fault["type"] == "extra_forbidden":
+                faults.append(f"{name}: unknown setting, {_meant(kind, name)}")
+                continue
+            found = f", found {fault['input']!r}" if name and fault["type"] != "missing" else ""
+            faults.append(f"{name or kind.__name__}: {fault['msg'].removeprefix('Value error, ')}{found}")
         raise MedfeError((f"{source}: " if source else "") + "; ".join(faults)) from None
+
+
+def _meant(kind: type[BaseModel], name: str) -> str:
+    """Return which settings could be meant by a name that is none of `kind`'s."""
+    names = _setting_names(kind)
+    last = name.rpartition(".")[2]
+    near = [one for one in names if one.rpartition(".")[2] == last] or difflib.get_close_matches(name, names, n=1)
+    return f"expected {'' if near else 'one of: '}{' or '.join(near) if near else ', '.join(names)}"
+
+
+def _setting_names(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += _setting_names(inner, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
 
 
 def check_preset(name: str) -> PresetName:

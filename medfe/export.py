@@ -79,12 +79,15 @@ def _write(
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
         sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in AUTOENCODER_KINDS]
+    licensed = (out.parent.parent / "LICENSE").is_file()  # `out` is in the folder of the weights, beside LICENSE
     config, names = configs[0], ", ".join(config.target.arm for config in configs)
     save_png(sample_grid([Inpainter.from_pretrained(_weight_file(out, config)) for config in configs]), out / GRID_FILE)
     (out / CARD_FILE).write_text(CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=names,
         targets="" if autoencoders is None else ", and the auto-encoders of the targets",
         images=" or ".join(dict.fromkeys(images_seen(run) for run in runs)),
+        licence="see LICENSE in the folder above; not the licence of the code." if licensed
+        else "not chosen here; that of the code does not extend to weights.",
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip
 

@@ -50,9 +50,12 @@ def find_weights(source: str | Path) -> Path:
         return path
     if (path / GENERATOR_FILE).is_file():
         return path / GENERATOR_FILE
+    files = sorted(file.name for file in path.glob("*.safetensors")) if path.is_dir() else []
     expected = (
         f"a run folder with {GENERATOR_FILE}" if path.is_dir() else "a shipped model, a run folder or a weight file"
     )
+    if files:
+        expected += f", or one of the weight files in it ({', '.join(files)})"
     raise MedfeError(f"model {str(source)!r}: not found, expected {expected}; shipped: {', '.join(shipped_models())}")
 
 

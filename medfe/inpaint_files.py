@@ -1,8 +1,10 @@
 """Fill the holes of picture files: what `medfe inpaint` does."""
 
+import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +17,8 @@ from medfe.data.images import load_image, save_png
 from medfe.data.masks import HoleColor, Mask, check_mask, load_mask, parse_masks
 from medfe.errors import MedfeError
 from medfe.inference import Inpainter
+
+log = logging.getLogger(__name__)
 
 RULES = (*get_args(MaskKind), "irregular")
 MaskFor = Callable[[Path, tuple[int, int]], Mask]
@@ -32,11 +36,12 @@ def inpaint_files(
 ) -> int:
     """Fill the hole of a picture file, or of every picture of a folder.
 
-    Nothing is written before picture, mask and model have been read; files appear whole or not at all.
+    Nothing is written before picture, mask and model have been read; files appear whole or not at all. Of a folder,
+    pictures that are unreadable are named and skipped.
 
     Args:
         source: picture, or folder of pictures.
-        mask: mask file, folder of mask files with the pictures' names (any image ending), or a rule, see `RULES`.
+        mask: mask file, folder of mask files (see `masks_by_picture`), or a rule, see `RULES`.
         out: file (PNG) for a picture, folder for a folder.
         model: see `Inpainter.from_pretrained`.
         hole: colour of the hole in mask files.
@@ -47,8 +52,8 @@ def inpaint_files(
         The number of pictures written.
 
     Raises:
-        MedfeError: something is missing, unreadable, or of another size, or would be overwritten; a folder's earlier
-            results are kept.
+        MedfeError: something is missing, unreadable, or of another size, or would be overwritten; results that a
+            folder has by then are kept. Whether all masks are there is known before anything is written.
     """
     if not source.exists():
         raise MedfeError(f"{source}: no such picture or folder")
@@ -56,11 +61,18 @@ def inpaint_files(
     targets = choose_targets(source, paths, out)
     if mask not in RULES and Path(mask).exists() and Path(mask).resolve() == out.resolve():
         raise MedfeError(f"{out}: is the {'folder of masks' if out.is_dir() else 'mask'} itself, expected another name")
-    mask_for = mask_rule(mask, hole, seed)
+    mask_for = mask_rule(mask, hole, seed, source, paths)
     inpainter = Inpainter.from_pretrained(model, device)
     items = list(zip(paths, targets, strict=True))
+    written = 0
     for path, target in track(items, description="inpainting", disable=len(paths) < 2, transient=True):
-        picture = load_image(path)
+        try:
+            picture = load_image(path)
+        except MedfeError as error:
+            if path == source:
+                raise
+            log.warning("skipped: %s", error)
+            continue
         area = mask_for(path, picture.size)
         try:
             check_mask(area, str(mask))
@@ -69,7 +81,10 @@ def inpaint_files(
             raise MedfeError(f"{path}: {error}") from None
         target.parent.mkdir(parents=True, exist_ok=True)
         save_png(filled, target)
-    return len(paths)
+        written += 1
+    if not written:
+        raise MedfeError(f"{source}: none of {len(paths)} pictures can be read")
+    return written
 
 
 def choose_targets(source: Path, paths: Sequence[Path], out: Path) -> list[Path]:
@@ -98,32 +113,57 @@ def choose_targets(source: Path, paths: Sequence[Path], out: Path) -> list[Path]
     return list(targets)
 
 
-def mask_rule(mask: str, hole: HoleColor, seed: int) -> MaskFor:
+def mask_rule(mask: str, hole: HoleColor, seed: int, source: Path, paths: Sequence[Path]) -> MaskFor:
     """Return the function (path, (width, height)) → mask that a `--mask` names.
 
+    Args:
+        mask: see `inpaint_files`, as are `hole`, `seed` and `source`.
+        hole: of mask files.
+        seed: of generated masks.
+        source: picture or folder.
+        paths: all pictures, which are `source` or lie in it.
+
     Raises:
-        MedfeError: neither a rule, a file nor a folder.
+        MedfeError: neither a rule, a file nor a folder, or a folder without the masks of all pictures.
     """
     if mask in RULES:
         return lambda path, size: generated_mask(mask, size, (seed + zlib.crc32(os.fsencode(path.name))) % 2**64)
     given = Path(mask)
     if given.is_dir():
-        files: dict[str, list[Path]] = {}
-        for file in find_images(given):
-            files.setdefault(file.stem, []).append(file)
-
-        def of_same_name(path: Path, size: tuple[int, int]) -> Mask:
-            found = files.get(path.stem, [])
-            if not found:
-                raise MedfeError(f"{given}: no mask named {path.stem}.* for {path}")
-            if len(found) > 1:
-                raise MedfeError(f"{given}: found {len(found)} masks named {path.stem}.* for {path}, expected one")
-            return load_mask(found[0], size, hole)
-
-        return of_same_name
+        files = masks_by_picture(given, source, paths)
+        return lambda path, size: load_mask(files[path], size, hole)
     if given.is_file():
         return lambda _, size: load_mask(given, size, hole)
     raise MedfeError(f"mask {mask!r}: found no such file or folder, expected one, or one of: {', '.join(RULES)}")
+
+
+def masks_by_picture(folder: Path, source: Path, paths: Sequence[Path]) -> Mapping[Path, Path]:
+    """Return each picture's file in a folder of masks.
+
+    It is the one with the picture's name, of any image ending, in the same sub-folder; where that has none, the one
+    with the picture's name anywhere, if no other picture has that name.
+
+    Raises:
+        MedfeError: a picture has no mask, or several.
+    """
+    by_place, by_stem, pictures = defaultdict(list), defaultdict(list), defaultdict(list)
+    for file in find_images(folder):
+        by_place[file.relative_to(folder).with_suffix("")].append(file)
+        by_stem[file.stem].append(file)
+    for path in paths:
+        pictures[path.stem].append(path)
+    chosen = {}
+    for path in paths:
+        place = path.relative_to(source).with_suffix("") if source.is_dir() else Path(path.stem)
+        found = by_place.get(place, [])
+        if not found and len(pictures[path.stem]) == 1:
+            found = by_stem.get(path.stem, [])
+        if not found:
+            raise MedfeError(f"{folder}: no mask named {place.as_posix()}.* for {path}")
+        if len(found) > 1:
+            raise MedfeError(f"{folder}: found {len(found)} masks named {path.stem}.* for {path}, expected one")
+        chosen[path] = found[0]
+    return chosen
 
 
 def generated_mask(rule: str, size: tuple[int, int], seed: int) -> Mask:

@@ -198,6 +198,10 @@ def test_code_in_a_released_checkpoint_is_never_executed(medfe, tmp_path, files_
     ["benchmark", "table"], ["benchmark", "table", "nowhere.json"], ["benchmark", "rtv", "--compile"],
     ["benchmark", "forward", "--checkpointing"], ["benchmark", "forward", "a.json"],
     ["benchmark", "scaling", "--preset", "tiny", "--batch-size", "3"],
+    ["benchmark", "forward", "--preset", "tiny", "--repeats", "0"],
+    ["benchmark", "step", "--preset", "tiny", "--batch-size", "-1"], ["benchmark", "rtv", "--images", "0"],
+    ["train", "--data", ".", "--out", "run", "--preset", "tiny", "--max-minutes", "-1"],
+    ["train", "--data", ".", "--out", "run", "--preset", "tiny", "--autoencoders", "pair"],
 ])  # fmt: skip
 def test_incomplete_or_unknown_commands_exit_with_two_and_no_traceback(medfe, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

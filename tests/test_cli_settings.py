@@ -40,7 +40,9 @@ def test_assignments_become_nested_settings(assignments, expected):
     (["arm=none"], "--set arm=none: expected --arm none"),
     (["target.arm=none"], "--set target.arm=none: expected --arm none"),
     (["seed=-3"], "seed: "),
-    (["unheard_of=3"], "unheard_of: "),
+    (["unheard_of=3"], "unheard_of: unknown setting, expected one of: preset, seed, generator.image_size, "),
+    (["target.wieght=3"], "target.wieght: unknown setting, expected target.weight"),
+    (["image_size=64"], "image_size: unknown setting, expected generator.image_size"),
     (["batch_size=many"], "batch_size: "),
 ])  # fmt: skip
 def test_settings_that_cannot_be_are_named(medfe, tmp_path, assignments, complaint):

@@ -135,8 +135,38 @@ def test_masks_come_from_a_folder_by_name(model, pictures, tmp_path):
         inpaint_files(pictures, str(masks), tmp_path / "again", model=model)
     (masks / "c.jpg").unlink()
     (masks / "c.bmp").unlink()
-    with pytest.raises(MedfeError, match=r"no mask named c\.\* for"):
+    with pytest.raises(MedfeError, match=r"no mask named more/c\.\* for"):
         inpaint_files(pictures, str(masks), tmp_path / "again", model=model)
+    assert not (tmp_path / "again").exists()  # found before the first picture is filled
+
+
+def test_pictures_of_one_name_have_the_masks_of_their_folders(model, tmp_path):
+    shared = tmp_path / "shared"
+    for folder, row in (("x", 3), ("y", 9)):
+        for place in (tmp_path / "pictures" / folder, tmp_path / "masks" / folder, shared):
+            place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (200, 100, 50)).save(tmp_path / "pictures" / folder / "1.png")
+        hole = np.zeros((20, 20), dtype=bool)
+        hole[row] = True
+        Image.fromarray(hole).save(tmp_path / "masks" / folder / "1.png")
+        Image.fromarray(hole).save(shared / "1.png")
+    assert inpaint_files(tmp_path / "pictures", str(tmp_path / "masks"), tmp_path / "out", model=model) == 2
+    for folder, row in (("x", 3), ("y", 9)):
+        changed = (pixels(tmp_path / "out" / folder / "1.png") != (200, 100, 50)).any(axis=(1, 2))
+        assert np.flatnonzero(changed).tolist() == [row]
+    with pytest.raises(MedfeError, match=r"no mask named x/1\.\* for"):  # one mask is not that of two pictures
+        inpaint_files(tmp_path / "pictures", str(shared), tmp_path / "again", model=model)
+
+
+def test_unreadable_pictures_of_a_folder_are_named_and_skipped(model, pictures, tmp_path, caplog):
+    (pictures / "b.jpg").write_bytes((pictures / "b.jpg").read_bytes()[:100])
+    assert inpaint_files(pictures, "center", tmp_path / "out", model=model) == 2
+    assert written(tmp_path / "out") == ["a.png", "more/c.png"]
+    assert "b.jpg" in caplog.text
+    for name in ("a.png", "more/c.png"):
+        (pictures / name).write_text("no picture")
+    with pytest.raises(MedfeError, match="none of 3 pictures can be read"):
+        inpaint_files(pictures, "center", tmp_path / "again", model=model)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -163,10 +193,3 @@ def test_an_unknown_mask_or_a_lossy_result_is_refused(model, pictures, tmp_path,
 def test_a_missing_source_is_named(model, tmp_path):
     with pytest.raises(MedfeError, match=r"nothing\.png"):
         inpaint_files(tmp_path / "nothing.png", "center", tmp_path / "out.png", model=model)
-
-
-def test_a_damaged_picture_stops_a_folder_and_keeps_what_is_done(model, pictures, tmp_path):
-    (pictures / "b.jpg").write_bytes((pictures / "b.jpg").read_bytes()[:100])
-    with pytest.raises(MedfeError, match=r"b\.jpg"):
-        inpaint_files(pictures, "center", tmp_path / "out", model=model)
-    assert written(tmp_path / "out") == ["a.png"]

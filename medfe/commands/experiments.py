@@ -13,13 +13,15 @@ class Reproduce:
     """Run a registered experiment: train what is missing, evaluate, write tables and a report."""
 
     experiment: Positional[str]
-    """main, ship, loss_weights, rate, weight, scenes, published, autoencoders, or smoke (tiny networks, minutes)."""
+    """main, ship, finetune, longer, loss_weights, rate, weight, scenes, published, autoencoders, or smoke (tiny,
+    minutes)."""
     data: Path
     """Folder with utkface/train, utkface/val, utkface/test, scenes/train and scenes/test in it."""
     out: Path
     """Folder for weights and features. What is there already goes on."""
     results: Path = Path("notebooks/results")
-    """Folder for records and tables. A run whose record is there, of whichever experiment, is done."""
+    """Folder for records and tables. A run whose record is there, of whichever experiment, is done; the default holds
+    those of this project in a clone of it, and a new folder none."""
     only: tuple[str, ...] = ()
     """Names of runs, or parts of names; what they start from is run too."""
     processes: int = 1
@@ -35,6 +37,7 @@ class Reproduce:
         """Run, describe, or summarize."""
         import sys
 
+        from medfe.commands.training import check_minutes
         from medfe.errors import MedfeError
         from medfe.experiments.entry import Workplace
         from medfe.experiments.registry import find_experiment
@@ -42,6 +45,7 @@ class Reproduce:
 
         if self.processes < 1:
             raise MedfeError(f"--processes: found {self.processes}, expected at least 1")
+        check_minutes(self.max_minutes)
         stop = Stop(self.max_minutes)
         place = Workplace(
             experiment=find_experiment(self.experiment), data=self.data, out=self.out, results=self.results, stop=stop

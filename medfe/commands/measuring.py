@@ -152,6 +152,10 @@ class Benchmark:
         for name, (given, places) in found.items():
             if given and self.what not in places:
                 raise MedfeError(f"benchmark {self.what}: found {name}, expected it with {', '.join(places)} only")
+        for name in ("batch_size", "repeats", "images", "requests", "visitors"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise MedfeError(f"--{name.replace('_', '-')}: found {value}, expected at least 1")
         if self.what == "table" and not self.files:
             raise MedfeError("benchmark table: found no files, expected those that --out wrote")
 

@@ -16,8 +16,8 @@ class Inpaint:
     image: Positional[Path]
     """Picture, or folder of pictures."""
     mask: str
-    """Mask file (white = hole), folder of mask files with the pictures' names, or a rule: center, box, brush,
-    irregular, irregular_thin, irregular_medium, irregular_thick."""
+    """Mask file (white = hole), folder of mask files with the pictures' names and sub-folders, or a rule: center, box,
+    brush, irregular, irregular_thin, irregular_medium, irregular_thick."""
     out: Path
     """File to write, or folder for a folder."""
     model: str = "faces128/low_resolution"
@@ -56,6 +56,8 @@ class FindCopies:
         """Find copies."""
         from medfe.data.copies import find_copies
 
+        if self.out is not None:  # before minutes have passed
+            self.out.parent.mkdir(parents=True, exist_ok=True)
         table = find_copies(self.photographs, self.others, self.threshold)
         if self.out is None:
             print(table.to_csv(index=False), end="")

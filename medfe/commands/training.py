@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Launch:
         """Return the launched Fabric."""
         from medfe.training.loop import build_fabric
 
+        check_minutes(self.max_minutes)
         return build_fabric(
             precision,
             accelerator=self.accelerator,
@@ -91,6 +93,7 @@ class TrainAutoencoder:
             done = train_autoencoder(config, self.out, fabric, max_minutes=left)
             print(f"{kind}: step {done} of {config.max_steps}, {self.out / kind}.safetensors")
             if done < config.max_steps:
+                say_unfinished()
                 return
 
 
@@ -151,6 +154,8 @@ class Train:
                 from medfe.inference import find_weights
 
                 changes["initial_weights"] = find_weights(self.initial_weights)
+            if self.autoencoders and ":" not in self.arm and self.arm not in ("autoencoder", "random_encoder"):
+                raise MedfeError(f"--autoencoders: arm {self.arm} uses none, expected --arm autoencoder beside it")
             config = RunConfig.create(self.preset, self.arm, **changes)
         print(config.model_dump_json(indent=2))
         from medfe.training.generator import describe, train_generator
@@ -161,6 +166,8 @@ class Train:
         fabric = self.launch.fabric(config.precision)
         done = train_generator(config, out, fabric, max_minutes=self.launch.max_minutes)
         print(f"step {done} of {config.max_steps}, {out / 'generator.safetensors'}")
+        if done < config.max_steps:
+            say_unfinished()
 
 
 @dataclass
@@ -190,6 +197,21 @@ class Export:
                 self.runs, self.autoencoders, self.out, data=self.data_note, val=self.val, errors=self.errors
             )
         )
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Check a `--max-minutes`.
+
+    Raises:
+        MedfeError: if it is below 0.
+    """
+    if minutes is not None and not minutes >= 0:
+        raise MedfeError(f"--max-minutes: found {minutes:g}, expected at least 0")
+
+
+def say_unfinished() -> None:
+    """Say that a training was stopped before its last step, which is no error: what is there was saved."""
+    print("medfe: stopped before the last step; the same command goes on", file=sys.stderr)
 
 
 # What a preset's other settings depend on: set afterwards, an arm would keep the weight and the head of another.

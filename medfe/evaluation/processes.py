@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -89,6 +90,9 @@ def _spread(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Task]
             raise MedfeError(
                 "processes: one was killed, probably for lack of memory; results are kept, try fewer --processes"
             ) from None
+        except KeyboardInterrupt:
+            print("medfe: stopping when the batches at work are done and stored", file=sys.stderr, flush=True)
+            raise
         finally:  # after a failure or Ctrl-C, batches at work are ended and stored, others are not begun
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -127,7 +127,8 @@ def choose_endpoint(asked: str | None, judges: Judges) -> str:
     metrics = [name for name in LOWER_IS_BETTER if name != "lpips" or judges.lpips is not None]
     available = kids + [name + suffix for name in metrics for suffix in ("", "_hole")]
     if asked is not None and asked not in available:
-        raise MedfeError(f"endpoint: found {asked!r}, expected one of: {', '.join(available)}")
+        missing = "".join(f"; {what}" for what in judges.missing)
+        raise MedfeError(f"endpoint: found {asked!r}, expected one of: {', '.join(available)}{missing}")
     return asked or (kids[0] if kids else "l1_hole")
 
 

@@ -8,7 +8,7 @@ from medfe.experiments.entry import Workplace
 from medfe.experiments.journal import clock
 from medfe.experiments.pairs import SECONDS_PER_AUTOENCODER_IMAGE
 from medfe.experiments.records import read_record
-from medfe.experiments.runner import is_taken, pending_entries
+from medfe.experiments.runner import all_done, is_taken, pending_entries
 from medfe.experiments.trainings import SECONDS_PER_IMAGE
 
 
@@ -45,6 +45,7 @@ def overview(place: Workplace, only: tuple[str, ...] = (), processes: int = 1) -
     lines += [
         "",
         f"to do: {len(todo)} runs, about {hours:.1f} hours, {disk:.1f} GB in {place.out}",
+        *([] if entries else [all_done(place)]),
         f"The hours are for two cores, from measured times an image on two threads ({rates}, an auto-encoder "
         f"{1000 * SECONDS_PER_AUTOENCODER_IMAGE:g} ms at 64 pixels; "
         f"in bfloat16); this machine has {os.cpu_count()} cores, {processes} "

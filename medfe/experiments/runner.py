@@ -42,7 +42,8 @@ def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int 
     log = place.out / f"{place.experiment.name}.log"
     journal = Journal(log, _estimate(place, only))
     if not pending:
-        journal.say(f"{place.experiment.name}: all {len(place.experiment.choose(only))} runs are done")
+        count = len(place.experiment.choose(only))
+        journal.say(f"{place.experiment.name}: all {count} runs are done. {all_done(place)}")
         return
     journal.say(f"{place.experiment.name}: {len(pending)} runs to do, estimated {clock(journal.pending)} on two cores")
     failures = Failures()
@@ -54,6 +55,12 @@ def run_experiment(place: Workplace, only: tuple[str, ...] = (), processes: int 
         name, reason = next(iter(failures.items()))
         others = f"; {len(failures) - 1} more failed, see {log}" if len(failures) > 1 else ""
         raise MedfeError(f"{name}: {reason}{others}")
+
+
+def all_done(place: Workplace) -> str:
+    """Return where the results of an experiment are, and how it is run anew."""
+    report = place.results / f"{place.experiment.name}.md"
+    return f"Records count, and they are in {place.results}: see {report}; --results NEW_FOLDER runs everything anew."
 
 
 def pending_entries(place: Workplace, only: tuple[str, ...] = ()) -> list[Entry]:

@@ -87,7 +87,7 @@ def create_study(pictures: Pictures, design: Design, out: Path, database: str | 
     if design.main_trials > pictures.n:
         raise MedfeError(
             f"n: found {pictures.n} pictures, expected at least {design.main_trials}, the main trials of a rater, so "
-            "that no rater sees one twice"
+            "that no rater sees one twice; fewer --trials have fewer of them"
         )
     methods = load_methods(pictures.methods, pictures.device)
     _check_methods(methods, design)

@@ -11,7 +11,7 @@ from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.models.branches import Features
 from medfe.models.layers import initialize
 from medfe.targets.base import Target
-from medfe.weightfiles import fill, load_weights, weights_digest
+from medfe.weightfiles import fill, load_weights, read_metadata, weights_digest
 
 
 def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
@@ -52,6 +52,12 @@ class AutoencoderCode(Target):
             )
         path = folder / f"{kind}.safetensors"
         autoencoder = load_autoencoder(path, kind)
+        said = read_metadata(path)
+        if said.get("step", 0) < said.get("max_steps", 0):
+            raise MedfeError(
+                f"{path}: found {said['step']} of {said['max_steps']} steps, expected a finished training; the command "
+                "that began it goes on"
+            )
         found, expected = autoencoder.config, self.generator
         if (found.image_size, found.code_channels) != (expected.image_size, expected.feature_channels):
             raise MedfeError(

@@ -124,8 +124,9 @@ def train_autoencoder(  # noqa: PLR0915 - one linear function, read from top to 
 
                 stopping = bool(fabric.broadcast(bool(stop))) if fabric.world_size > 1 else bool(stop)
                 last = step == config.max_steps or stopping
-                if log and (step % config.log_every == 0 or last):
-                    log.row(step, {**values, "learning_rate": config.optimizer.learning_rate * factor})
+                if log:
+                    values["learning_rate"] = config.optimizer.learning_rate * factor
+                    log.advance(step, values, row=step % config.log_every == 0 or last)
                 if step % config.save_every == 0 or last:
                     if log:  # before the state, which says that all of the run up to here is on disk
                         log.grid(step, [real[:SAMPLES], decoded[:SAMPLES].detach()])
@@ -198,6 +199,6 @@ def autoencoder_metadata(config: AutoencoderRunConfig, step: int, commits: str, 
     """Return what an auto-encoder's weight file says about itself."""
     return {
         "kind": config.autoencoder.kind, "config": config.autoencoder.model_dump(mode="json"), "seed": config.seed,
-        "step": step, "images": step * config.batch_size, "commit": commits,
+        "step": step, "max_steps": config.max_steps, "images": step * config.batch_size, "commit": commits,
         "precision": precision,
     }  # fmt: skip

@@ -56,8 +56,10 @@ def check_same_run(folder: Path, config: Settings, weights: Path | None = None) 
             settings it holds failed before it had saved anything.
 
     Raises:
-        MedfeError: naming every setting that differs.
+        MedfeError: naming every setting that differs; or `folder` is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise MedfeError(f"{folder}: is a file, expected a folder for the run")
     if not (folder / CONFIG_FILE).exists():
         return
     if weights is not None and not weights.exists() and not (folder / STATE_FILE).exists():

@@ -106,8 +106,8 @@ def _advance(
 
             stopping = bool(fabric.broadcast(bool(stop))) if fabric.world_size > 1 else bool(stop)
             last = step == config.max_steps or stopping
-            if log and (step % config.log_every == 0 or last):
-                log.row(step, done.values)
+            if log:
+                log.advance(step, done.values, row=step % config.log_every == 0 or last)
             if step % config.save_every == 0 or last:
                 if log:  # before the state, which says that all of the run up to here is on disk
                     log.grid(step, sample_rows(done))

@@ -16,6 +16,7 @@ from medfe.training.checkpoint import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_FOLDER = "samples"
+_SILENCE = 30.0
 
 
 class RunLog:
@@ -29,6 +30,7 @@ class RunLog:
         self.last_step = last_step
         self.batch_size = batch_size
         self.started, self.first_step = time.monotonic(), step
+        self.told = self.started
         self.console = Console(file=sys.stderr)
         self.metrics = folder / METRICS_FILE
         self._drop_rows_after(step)
@@ -50,19 +52,26 @@ class RunLog:
 
     def row(self, step: int, values: Mapping[str, float]) -> None:
         """Add a row of scalars and print progress: step, images/s, time left, losses."""
-        elapsed = time.monotonic() - self.started
-        rate = (step - self.first_step) / max(elapsed, 1e-9)
         row = {"step": step, "images": step * self.batch_size, **values}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         for name, value in values.items():
             self.events.add_scalar(name, value, step)
+        self._progress(step, " ".join(f"{name} {value:.4g}" for name, value in values.items()))
+
+    def advance(self, step: int, values: Mapping[str, float], *, row: bool) -> None:
+        """Add a row if one is due; else print progress if there was none for half a minute."""
+        if row:
+            self.row(step, values)
+        elif time.monotonic() - self.told > _SILENCE:
+            self._progress(step)
+
+    def _progress(self, step: int, losses: str = "") -> None:
+        self.told = time.monotonic()
+        rate = (step - self.first_step) / max(self.told - self.started, 1e-9)
         left = (self.last_step - step) / max(rate, 1e-9)
-        listed = " ".join(f"{name} {value:.4g}" for name, value in values.items())
-        self.console.print(
-            f"step {step}/{self.last_step}  {rate * self.batch_size:.1f} images/s  {_clock(left)} left  {listed}",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        line = f"step {step}/{self.last_step}  {rate * self.batch_size:.1f} images/s  {_clock(left)} left  {losses}"
+        self.console.print(line.rstrip(), highlight=False, soft_wrap=True)
 
     def grid(self, step: int, rows: Sequence[Tensor]) -> None:
         """Save a picture whose rows are batches of images, each N×3×H×W in [-1, 1], and flush the events."""

@@ -155,6 +155,7 @@ def test_a_dry_run_prints_every_run_and_writes_nothing(finished, tmp_path):
     text = overview(finished)
     assert all(f"{name}" in text for name in names(finished.experiment.entries))
     assert "to do: 0 runs, about 0.0 hours" in text
+    assert "--results NEW_FOLDER runs everything anew" in text
     empty = replace(finished, out=tmp_path / "out", results=tmp_path / "results")
     assert "to do: 3 runs" in overview(empty)
     needed = overview(empty, ("autoencoder_seed0",))  # what a run starts from has a line too

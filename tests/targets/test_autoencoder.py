@@ -8,7 +8,7 @@ from medfe.errors import MedfeError
 from medfe.models.autoencoder import build_autoencoder
 from medfe.targets import build_target
 from medfe.targets.autoencoder import load_autoencoder
-from medfe.weightfiles import save_weights
+from medfe.weightfiles import load_weights, save_weights
 
 CHANNELS = 6
 GENERATOR = GeneratorConfig(image_size=64, base_channels=2, feature_channels=CHANNELS)
@@ -94,6 +94,17 @@ def test_an_auto_encoder_of_another_size_is_refused(tmp_path, arm, changes, comp
     save(tmp_path, "texture", **changes)
     with pytest.raises(MedfeError, match=rf"texture\.safetensors.*{complaint}"):
         build(tmp_path, arm)
+
+
+@pytest.mark.parametrize("arm", ["autoencoder", "random_encoder"])
+def test_an_auto_encoder_whose_training_was_stopped_is_refused(trained, tmp_path, arm):
+    path = tmp_path / "texture.safetensors"
+    file = load_weights(path)
+    save_weights(path, file.tensors, file.metadata | {"step": 15, "max_steps": 2000})
+    with pytest.raises(MedfeError, match=r"texture\.safetensors: found 15 of 2000 steps, expected a finished training"):
+        build(tmp_path, arm)
+    save_weights(path, file.tensors, file.metadata | {"step": 2000, "max_steps": 2000})
+    build(tmp_path, arm)
 
 
 def test_a_missing_folder_or_file_is_named(tmp_path):

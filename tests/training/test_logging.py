@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import torch
 from PIL import Image
@@ -26,6 +27,20 @@ def test_rows_hold_step_images_and_values_and_progress_is_printed(tmp_path, caps
     printed = capsys.readouterr().err
     for part in ("step 5/10", "images/s", "left", "l1 0.25", "total 1.5"):
         assert part in printed
+
+
+def test_where_rows_are_far_apart_progress_is_printed_every_half_minute(tmp_path, capsys, monkeypatch):
+    run = log(tmp_path)
+    seconds = iter((29.0, 31.0, 31.0, 60.0, 61.0))  # looked at once a step, and where something is printed
+    clock = SimpleNamespace(monotonic=lambda: run.started + next(seconds))
+    monkeypatch.setattr("medfe.training.logging.time", clock)  # not the module's own, which other threads read
+    for step in (1, 2, 3):
+        run.advance(step, {"l1": 1.0}, row=False)
+    run.advance(4, {"l1": 1.0}, row=True)
+    run.close()
+    printed = capsys.readouterr().err
+    assert [step for step in range(1, 5) if f"step {step}/10" in printed] == [2, 4]
+    assert [row["step"] for row in rows(tmp_path)] == [4]
 
 
 def test_going_on_drops_rows_beyond_the_state_and_a_row_cut_short(tmp_path):
