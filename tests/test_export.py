@@ -90,6 +90,10 @@ def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path
     run = finished_run(tmp_path / "run")
     card = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)
     assert sorted(path.name for path in card.parent.iterdir()) == ["card.md", "none.safetensors", "samples.png"]
+    assert "**Licence**: not chosen here" in card.read_text(encoding="utf-8")
+    (tmp_path / "LICENSE").write_text("CC0")
+    again = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)
+    assert "**Licence**: see LICENSE in the folder above" in again.read_text(encoding="utf-8")
     file = card.parent / "none.safetensors"
     with safe_open(file, framework="pt") as stored:
         assert {stored.get_tensor(name).dtype for name in stored.keys()} == {torch.float16}  # noqa: SIM118

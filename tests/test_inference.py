@@ -265,6 +265,15 @@ def test_an_unknown_model_is_named_with_those_there_are(source, tmp_path, monkey
         find_weights(source)
 
 
+def test_a_folder_of_shipped_weights_is_answered_with_the_files_in_it(tmp_path):
+    for name in ("none.safetensors", "autoencoder.safetensors", "card.md"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        MedfeError, match=r"one of the weight files in it \(autoencoder\.safetensors, none\.safetensors\)"
+    ):
+        find_weights(tmp_path)
+
+
 def test_a_float_mask_is_a_hole_above_one_half():
     values = np.array([[0.0, 0.5, 0.51, 1.0]])
     assert as_mask(values, (4, 1)).tolist() == [[False, False, True, True]]
