@@ -14,6 +14,7 @@ import tyro
 from medfe.cli import COMMANDS
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig
 from medfe.evaluation.names import number
+from medfe.experiments.autoencoders import NEAR_LOSSLESS
 from medfe.models.generator import build_generator
 from medfe.targets import Features, build_target
 
@@ -70,12 +71,32 @@ def test_what_was_found_is_what_the_table_says():
         values = kid.loc[[contrast], ["difference", "low", "high"]].to_numpy()[0]
         assert words.format(*(number(value, row["metric"], difference=True) for value in values)) in text
     lost = pd.read_csv(ROOT / "notebooks/results/main_runs.csv")["texture_l1"].mean()
-    assert f"their L1 is {lost:.2f}, images in [-1, 1]" in text
+    assert f"(an L1 below {NEAR_LOSSLESS:g}, images in [-1, 1], would be): theirs is {lost:.2f}." in text
     codes = pd.read_csv(ROOT / "notebooks/results/autoencoders_reconstruction.csv").set_index(["code", "channels"])[
         "l1"
     ]
     large, transform = codes["auto-encoder", 256], codes["block DCT 128", 128]
-    assert f"L1 {large:.3f}, where 128 numbers of a block DCT reach {transform:.3f}" in text
+    assert f"of the papers': {large:.3f}; 128 numbers of a block DCT reach {transform:.3f}" in text
+
+
+def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
+    results, text = ROOT / "notebooks/results", " ".join(README.split())
+    kid = "kid_efficientnet_lite2"
+    table = pd.read_csv(results / "weight_metrics.csv")
+    of = 1e3 * table[table["masks"] == "irregular"].set_index("arm")[kid]
+    gaps = [
+        of[f"autoencoder_weight{one}"] - of[f"low_resolution_weight{two}"]
+        for one, two in ((32, 4), (8, 4), (8, 8), (32, 32))
+    ]
+    words = "the gap is {} at these weights, {} with 4 and 8, {} with 8 and 8, and {} with 32 and 32."
+    assert words.format(*(f"{gap:+.3f}".replace("-", "−") for gap in gaps)) in text
+    sets = pd.read_csv(results / "scenes_comparison_sets.csv")
+    sets = sets[(sets["masks"] == "irregular") & (sets["metric"] == kid)].set_index("method")["value"] * 1e3
+    networks = sets[sets.index.str.contains("seed")]
+    assert (
+        f"has a KID of {sets['navier_stokes']:.1f}, the four trainings {networks.min():.1f} to {networks.max():.1f}"
+        in text
+    )
 
 
 def test_what_the_released_convention_costs_is_what_the_tables_say():

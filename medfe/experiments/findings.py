@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from medfe.evaluation.names import number
-from medfe.evaluation.statistics import Interval
+from medfe.evaluation.names import lower_is_better, number
+from medfe.evaluation.statistics import Interval, paired_t
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
-from medfe.experiments.contrasts import CONTRADICTED, NOT_SHOWN, PRIMARY, SECONDARY, SUPPORTED
+from medfe.experiments.contrasts import (
+    CONTRADICTED,
+    NOT_SHOWN,
+    PRIMARY,
+    SECONDARY,
+    SUPPORTED,
+    registered_verdict,
+)
 from medfe.experiments.finding_tables import (
     ALPHA,
     ARMS,
@@ -33,6 +41,7 @@ MIXED = "mixed"
 CLAIMED = 1 - 5.996 / 6.279
 """Relative gap of the FIDs that the variant's authors report, from one training of each network."""
 _FRECHET = "fd_efficientnet_lite2"
+_FEW = 4  # seeds, below which leaving one out says nothing
 _UNUSED = 0.1  # directions whose exchange does at most this share of what exchanging all does are called unused
 
 
@@ -59,9 +68,32 @@ def _lower_fid(tables: Tables) -> Finding:
     if row is None or pd.isna(row["low"]):  # of one pair, the other seeds being excluded
         return finding
     size = number(-row["margin"], row["metric"], difference=True)
-    shown = f"; shown with power {100 * row['power']:g} %: {number(row['detectable'], row['metric'])}"
-    told = f"{effect(row)}; claimed: {size}" + (shown if pd.notna(row["detectable"]) else "")
+    least = f"; least that so many seeds would show with power {100 * row['power']:g} %: "
+    told = f"{effect(row)}; claimed: {size}"
+    told += least + number(row["detectable"], row["metric"]) if pd.notna(row["detectable"]) else ""
+    told += _one_left_out(tables, row)
     return finding._replace(verdict=row["claim"], effect=told, n=seeds(row), registered="yes")
+
+
+def _one_left_out(tables: Tables, row: pd.Series) -> str:
+    """Return, in words, the verdicts on the primary contrast with any one of its seeds left out."""
+    paired, metric = paired_seeds(tables), row["metric"]
+    table = tables.read("main_metrics", metric)
+    if table is None or len(paired) < _FEW or not {"first", "second", "mean_second"} <= set(row.index):
+        return ""
+    values = table[(table["masks"] == row["masks"]) & table["seed"].isin(paired)].pivot(
+        index="seed", columns="arm", values=metric
+    )
+    verdicts: Counter[str] = Counter()
+    for seed in values.index:
+        first, second = (values[row[name]].drop(seed) for name in ("first", "second"))
+        margin = row["margin"] / row["mean_second"] * second.mean()
+        better_low = lower_is_better(metric)
+        verdicts[
+            registered_verdict(paired_t(first, second, level=1 - ALPHA), margin, smaller_is_better=better_low)
+        ] += 1
+    told = ", ".join(f"{verdict} in {count} of {len(paired)} cases" for verdict, count in verdicts.most_common())
+    return f"; with one seed left out {told}"
 
 
 def _other_measures(tables: Tables) -> Finding:
@@ -171,7 +203,8 @@ def _unused(tables: Tables) -> Finding:
     mean = {name: f"{100 * share.mean():.1f} %" for name, share in shares.items()}
     return finding._replace(
         verdict=verdict, n=_listed(whole),
-        effect=f"{_percent(found)}; outside three random directions {mean['random_outside']}; inside the term's three "
+        effect=f"{_percent(found)} of the change when all is exchanged; outside three random directions "
+        f"{mean['random_outside']}; inside the term's three "
         f"{mean['loss_inside']}, inside three random ones {mean['random_inside']}",
     )  # fmt: skip
 
@@ -197,19 +230,31 @@ def _information(area: str) -> Callable[[Tables], Finding]:
         )
         return finding._replace(
             verdict=verdict, n=_listed(found["autoencoder"]),
-            effect=f"{means} = {_interval(interval)}; {apart}{_redrawn(tables, f'probe_{area}_all')}",
+            effect=f"R² {means} = {_interval(interval)}; {apart}{_redrawn(tables, f'probe_{area}_all', found)}",
         )  # fmt: skip
 
     return rule
 
 
-def _redrawn(tables: Tables, column: str) -> str:
-    """Return the mean of a column of the channel tables in the arm `random_encoder`, in words, if it is there."""
+def _redrawn(tables: Tables, column: str, found: dict[str, pd.Series]) -> str:
+    """Return the mean of a column of the channel tables in the arm `random_encoder`, in words, if it is there.
+
+    Args:
+        tables: Results.
+        column: Name.
+        found: The column in both arms, which it is compared with on the seeds that it has.
+    """
     table = tables.read("main_channel_summary", column)
     rows = pd.DataFrame() if table is None else table[table["arm"] == "random_encoder"]
     if rows.empty:
         return ""
-    return f"; re-drawn encoders {rows[column].mean():.3f} ({rows['seed'].nunique()} seeds)"
+    own = rows.groupby("seed")[column].mean()
+    original = found["low_resolution"].reindex(own.index).mean()
+    word = "less" if own.mean() < original else "more"
+    return (
+        f"; re-drawn encoders, compared in all channels too, {own.mean():.3f}, {word} than MEDFE's {original:.3f} "
+        f"({len(own)} seeds)"
+    )
 
 
 def _near_lossless(tables: Tables) -> Finding:

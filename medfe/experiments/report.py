@@ -158,7 +158,21 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
         "1/N that differs between methods, and is not removed."
     )
     head = ["contrast", "metric", "masks", "difference", "95 % interval"]
-    return f"## Against each other and baselines\n\n{words}\n\n{markdown(head, rows)}"
+    return f"## Against each other and baselines\n\n{words}\n\n{_methods(tables)}\n\n{markdown(head, rows)}"
+
+
+def _methods(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the compared methods' own numbers, baselines among them."""
+    means = tables["comparison_means"]
+    table = pd.concat([tables["comparison_sets"], means[means["by"] == "all"]])
+    shown = [metric for metric in SHOWN if metric in set(table["metric"])]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        metric = row["metric"]
+        small = " (small sample)" if _is_frechet(metric) and row["small"] else ""
+        rows.setdefault((row["method"], row["masks"]), {})[metric] = number(row["value"], metric) + small
+    cells = [[f"`{method}`", masks, *map(found.get, shown)] for (method, masks), found in rows.items()]
+    return markdown(["method", "masks", *map(heading, shown)], cells)
 
 
 def _matching(tables: dict[str, pd.DataFrame]) -> str:

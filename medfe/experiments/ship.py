@@ -53,7 +53,8 @@ def finetune_experiment() -> Experiment:
         descriptive=(("autoencoder_finetuned", "low_resolution_finetuned"),),
         notes=(
             "One training an arm: no verdict between the arms. 30,000 images more with the adversarial term at 0.2 "
-            "instead of 0.05: more training and another weight at once, so a gain need not come of the weight.",
+            "instead of 0.05: more training and another weight at once, so a gain need not come of the weight. The "
+            "first halves are judged on val, all else on test.",
         ),
     )
 
@@ -81,7 +82,7 @@ def longer_experiment() -> Experiment:
         notes=(
             "One training an arm: no verdict between the arms. 100,000 images more than `finetune`, the adversarial "
             "term at 1 instead of 0.2, the L1 of the hole at 1 instead of 2, critics at four times their rate, all at "
-            "once: what a change comes of is not told.",
+            "once: what a change comes of is not told. The first halves are judged on val, all else on test.",
         ),
     )
 
