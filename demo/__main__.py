@@ -29,6 +29,8 @@ class Demo:
     """Address to listen on. Any but this machine's own needs --auth-file or --no-auth."""
     port: int = 7860
     """Port to listen on."""
+    public_name: str = ""
+    """Host name under which a proxy on this machine makes the page public; needs --auth-file or --no-auth."""
     models: tuple[str, ...] = ()
     """Run folders or weight files to compare beside the shipped models."""
     shipped: bool = True
@@ -62,6 +64,8 @@ class Demo:
             raise MedfeError("--auth-file and --no-auth: found both, expected one")
         if not is_loopback(self.host) and self.auth_file is None and not self.no_auth:
             raise MedfeError(f"--host {self.host}: others can reach it, expected --auth-file FILE or --no-auth as well")
+        if self.public_name and self.auth_file is None and not self.no_auth:
+            raise MedfeError(f"--public-name {self.public_name}: expected --auth-file FILE or --no-auth as well")
         if not 0 < self.port < 65536:
             raise MedfeError(f"--port {self.port}: expected 1 to 65535")
         if not self.max_upload_mb > 0:
@@ -93,14 +97,15 @@ class Demo:
                 if error.filename is None or str(error.filename).startswith(cache):
                     raise unwritable(error) from None
                 raise
-            serve(app, Server(self.host, self.port, users, self.max_upload_mb))
+            serve(app, Server(self.host, self.port, users, self.max_upload_mb, self.public_name))
 
     def _serve_study(self, folder: Path) -> None:
         if self.auth_file is not None:
             raise MedfeError("--study and --auth-file: found both; raters need no password, expected --no-auth")
         from demo.label import serve_study  # noqa: PLC0415
 
-        serve_study(folder, self.host, self.port, self.database or os.environ.get("MEDFE_STUDY_DATABASE"))
+        database = self.database or os.environ.get("MEDFE_STUDY_DATABASE")
+        serve_study(folder, self.host, self.port, database, self.public_name)
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

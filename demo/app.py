@@ -31,6 +31,8 @@ class Server:
     """Names and passwords; empty: everyone."""
     max_upload_mb: float = 20.0
     """Largest file a visitor may send, MB."""
+    public_name: str = ""
+    """See `Guard`."""
 
 
 def build_app(contenders: list[Contender], library: Library, cache: Path, results: Path, max_age: float) -> gr.Blocks:
@@ -72,7 +74,9 @@ def serve(app: gr.Blocks, server: Server) -> None:
         MedfeError: the port is taken or the address is not this machine's.
     """
     max_bytes = round(server.max_upload_mb * 1e6)
-    guard = Middleware(Guard, max_body=max_bytes + 1_000_000, local=is_loopback(server.host))
+    guard = Middleware(
+        Guard, max_body=max_bytes + 1_000_000, local=is_loopback(server.host), public_name=server.public_name
+    )
     try:
         app.launch(
             server_name=server.host,

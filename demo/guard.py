@@ -47,12 +47,14 @@ class Guard:
         app: the application behind it.
         max_body: largest body of a request, bytes.
         local: the server listens on this machine only, so that any other host name is a disguise.
+        public_name: host name under which a proxy on this machine makes the server public; no disguise then.
     """
 
-    def __init__(self, app: ASGIApp, max_body: int, local: bool) -> None:
+    def __init__(self, app: ASGIApp, max_body: int, local: bool, public_name: str = "") -> None:
         self.app = app
         self.max_body = max_body
         self.local = local
+        self.public_name = public_name.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request that is acceptable, and answer any other."""
@@ -70,13 +72,16 @@ class Guard:
     def _refusal(self, headers: Headers, scheme: str) -> PlainTextResponse | None:
         host = headers.get("host", "")
         own = _place(f"{scheme}://{host}")
-        if self.local and (own is None or not is_loopback(own[0])):
+        if self.local and (own is None or not (is_loopback(own[0]) or own[0] == self.public_name)):
             return PlainTextResponse("This server answers to its own address only.", 421)
         origin = headers.get("origin")
         # Behind a proxy that ends TLS the schemes differ: a missing port is that of the origin's scheme on both sides.
-        foreign = origin is not None and (
-            _place(origin) is None or _place(origin) != _place(f"{origin.partition(':')[0]}://{host}")
-        )
+        foreign = False
+        if origin is not None:
+            place = _place(origin)
+            # A proxy need not pass the name on that it was asked for.
+            public = place is not None and place[0] == self.public_name and place[1] in _DEFAULT_PORTS.values()
+            foreign = not public and (place is None or place != _place(f"{origin.partition(':')[0]}://{host}"))
         cross_site = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
         if foreign or cross_site:
             return PlainTextResponse("Requests from other pages are refused.", 403)

@@ -54,12 +54,15 @@ _HEADERS = {
 _log = logging.getLogger(__name__)
 
 
-def build_app(server: LabelServer, *, local: bool, turnstile: Turnstile | None = None) -> Starlette:
+def build_app(
+    server: LabelServer, *, local: bool, public_name: str = "", turnstile: Turnstile | None = None
+) -> Starlette:
     """Return the application.
 
     Args:
         server: What answers.
         local: The server listens on this machine only, so that any other host name is a disguise.
+        public_name: See `Guard`.
         turnstile: How many may join from one address; default: `Turnstile`'s own numbers.
     """
     routes = [_page(f"/{path}", *file) for path, file in PAGE.items()]
@@ -75,11 +78,11 @@ def build_app(server: LabelServer, *, local: bool, turnstile: Turnstile | None =
         _api("/api/correct", "POST", server.correct, CorrectionBody),
         _api("/api/withdraw", "POST", server.withdraw),
     ]
-    middleware = [Middleware(_OwnHeaders), Middleware(Guard, max_body=1_000_000, local=local)]
+    middleware = [Middleware(_OwnHeaders), Middleware(Guard, max_body=1_000_000, local=local, public_name=public_name)]
     return Starlette(routes=routes, middleware=middleware)
 
 
-def serve_study(folder: Path, host: str, port: int, database: str | None = None) -> None:
+def serve_study(folder: Path, host: str, port: int, database: str | None = None, public_name: str = "") -> None:
     """Check a study and serve its page until the process is ended.
 
     Args:
@@ -87,13 +90,14 @@ def serve_study(folder: Path, host: str, port: int, database: str | None = None)
         host: Address to listen on.
         port: Port to listen on.
         database: URL of the votes' database; default: SQLite in the folder.
+        public_name: See `Guard`.
 
     Raises:
         MedfeError: a damaged study, a database that is another's or cannot be reached, or a port that is taken.
     """
     study = load_study(folder, verify=True)
     store = VoteStore.open(database_url(folder, database), study)
-    app = build_app(LabelServer(folder, study, store), local=is_loopback(host))
+    app = build_app(LabelServer(folder, study, store), local=is_loopback(host), public_name=public_name)
     # No access log: it would hold network addresses.
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", access_log=False, server_header=False, lifespan="off"

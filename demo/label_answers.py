@@ -32,6 +32,7 @@ class JoinBody(Body):
     """Consent of a new rater."""
 
     consent_version: Annotated[str, Field(max_length=40)]
+    request: RandomName | None = None
 
 
 class PracticeBody(Body):
@@ -84,7 +85,7 @@ class LabelServer:
 
     def join(self, _token: str, body: JoinBody) -> dict[str, Any]:
         """Let a new rater in."""
-        return {"token": self.store.join(body.consent_version)}
+        return {"token": self.store.join(body.consent_version, request=body.request)}
 
     def progress(self, token: str, _body: None) -> dict[str, Any]:
         """Tell how far a rater is."""

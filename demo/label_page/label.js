@@ -13,6 +13,7 @@ let study = null;
 let current = null; // {trial, kind: 'practice' | 'trial' | 'correction', number}
 let pending = null; // the answer on its way; sent again as it is
 let busy = false;
+let joining = null; // name of the request to join
 
 // What is on the screen
 
@@ -217,7 +218,8 @@ async function begin() {
   await guarded(async () => {
     if (!session) restore(study); // from another window
     if (!session) {
-      const { token } = await ask('join', { consent_version: study.consent_version });
+      joining ??= randomName(); // the same again if the reply is lost
+      const { token } = await ask('join', { consent_version: study.consent_version, request: joining });
       keep({ token, practised: 0 });
     }
     await advance();

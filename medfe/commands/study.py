@@ -102,10 +102,15 @@ class Create:
             each = design.target_votes // len(study.pairs)
             print(f"{len(study.pairs)} pairs share them, about {each} answers each; medfe study power plans one pair")
         if design.catches:
+            from scipy.stats import binom
+
             allowed = math.floor(design.max_catch_failures * design.catches)
+            by_chance, by_coin = (100 * float(binom.cdf(allowed, design.catches, wrong)) for wrong in (2 / 3, 1 / 2))
             print(
                 f"raters who fail more than {100 * design.max_catch_failures:g} % of the catch trials they answer do "
-                f"not count; who answers all {design.catches} may fail {allowed}"
+                f"not count; who answers all {design.catches} may fail {allowed}. {by_chance:.0f} % of those who "
+                f"answer at random pass, {by_coin:.0f} % of those who choose left or right at random; a larger "
+                "--catch-share lets fewer pass"
             )
         else:
             print("without catch trials nobody who answers at random is left out")
@@ -234,7 +239,7 @@ class Backup(OnVotes):
     """Copy a study's database into a new SQLite file, while raters go on; keep the file private."""
 
     out: Path = Path("votes-backup.sqlite")
-    """File to write; it can take the place of votes.sqlite in the study's folder."""
+    """File to write; `medfe study restore` brings it back."""
 
     def run(self) -> None:
         """Copy."""
@@ -242,6 +247,27 @@ class Backup(OnVotes):
         from medfe.preference.export import backup
 
         print(f"{backup(store, self.out)} votes copied to {self.out}")
+
+
+@dataclass
+class Restore(OnVotes):
+    """Put a backup in the place of a study's votes; who withdrew since stays withdrawn. Stop the server first."""
+
+    backup: Path = Path("votes-backup.sqlite")
+    """What `medfe study backup` wrote."""
+
+    def run(self) -> None:
+        """Restore, and say what became of the old votes."""
+        from medfe.preference.database import database_url
+        from medfe.preference.folder import load_study
+        from medfe.preference.restore import restore
+
+        found = restore(self.backup, database_url(self.study, _database(self.database)), load_study(self.study))
+        print(f"{found.votes} votes restored" + (f"; the old ones: {found.put_aside}" if found.put_aside else ""))
+        if found.withdrawn is None:
+            print("there were no old votes that can be read: who withdrew after the backup is not known, and is back")
+        elif found.withdrawn:
+            print(f"{found.withdrawn} withdrew after the backup and stay so; {self.backup} still holds their answers")
 
 
 @dataclass
@@ -255,6 +281,7 @@ class Study:
         | Annotated[Analyse, subcommand("analyse")]
         | Annotated[Export, subcommand("export")]
         | Annotated[Backup, subcommand("backup")]
+        | Annotated[Restore, subcommand("restore")]
     ]
 
     def run(self) -> None:

@@ -30,7 +30,7 @@ MAX_PIXELS = 40_000_000
 _FILTER = Image.Resampling.BICUBIC
 _WHITE = (255, 255, 255)
 _FORMATS = (
-    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000", "TGA", "ICO", "PCX", "SGI",
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000", "TGA", "PCX", "SGI",
 )  # fmt: skip
 
 

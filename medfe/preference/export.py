@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import URL, func, insert, select
+from sqlalchemy import URL, func, select
 from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables
+from medfe.preference.copying import copy_rows
 from medfe.preference.database import connect, reading, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.folder import write_durably
@@ -26,7 +27,6 @@ ORIGINAL, BAD, TIE = "original", "bad filling", "tie"
 """What stands for a method in catch trials, and for the winner where there is none."""
 WINDOW_CLASS = 100
 """CSS pixels to whose multiples a window's width is rounded down."""
-_CHUNK = 1000  # rows copied at once
 
 
 def check_target(store: VoteStore, peek: bool) -> int:
@@ -129,7 +129,7 @@ def export_votes(store: VoteStore, out: Path, *, peek: bool = False) -> dict[str
 
 
 def backup(store: VoteStore, out: Path) -> int:
-    """Copy the database into a new SQLite file while it is in use; the file can take the place of `votes.sqlite`.
+    """Copy the database into a new SQLite file while it is in use; `medfe.preference.restore` brings it back.
 
     All tables are read in one transaction, so the copy is one state of the study. It holds the key that signs the
     raters' tokens and is readable by its owner alone.
@@ -162,11 +162,9 @@ def backup(store: VoteStore, out: Path) -> int:
 def _copy(store: VoteStore, path: Path) -> int:
     target = connect(URL.create("sqlite+pysqlite", database=str(path)))
     try:
-        with reading(store.engine) as source, writing(target) as copy:
+        with writing(target) as copy:
             tables.metadata.create_all(copy)
-            for table in tables.metadata.sorted_tables:
-                for rows in source.execute(select(table).order_by(table.c.id)).mappings().partitions(_CHUNK):
-                    copy.execute(insert(table), [dict(row) for row in rows])
+            copy_rows(store.engine, copy)
             return int(copy.execute(select(func.count()).select_from(votes)).scalar_one())
     finally:
         target.dispose()

@@ -93,11 +93,12 @@ class VoteStore:
         """Close all connections."""
         self.engine.dispose()
 
-    def join(self, consent_version: str, rng: np.random.Generator | None = None) -> str:
+    def join(self, consent_version: str, rng: np.random.Generator | None = None, request: str | None = None) -> str:
         """Plan a session for a new rater; every trial of it is committed before this returns.
 
         Args:
             consent_version: Version of the consent that was agreed to.
+            request: Random name of the request; one that comes again, its reply lost, gets the same rater.
             rng: Source of the plan's randomness; default: the operating system's.
 
         Returns:
@@ -110,9 +111,12 @@ class VoteStore:
         design = self.study.design
         if consent_version != design.consent_version:
             raise RefusedError("consent", "The consent has changed; please reload the page.")
-        now, name = self.clock(), tokens.random_name()
+        now = self.clock()
+        name = tokens.random_name() if request is None else tokens.derived_name(request, self._secret)
         with writing(self.engine) as connection:
             connection.execute(select(tables.study.c.id).with_for_update())
+            if connection.execute(select(raters.c.id).where(raters.c.name == name)).one_or_none() is not None:
+                return tokens.sign(name, self._secret)
             if queries.main_votes(connection) >= design.target_votes:
                 raise RefusedError("complete", "The study has all the answers it needs. Thank you for your interest.")
             if queries.live_trials(connection, now) >= design.target_votes:
@@ -230,11 +234,7 @@ class VoteStore:
         with writing(self.engine) as connection:
             rater = self._rater(connection, token, lock=True, withdrawn=True)
             if rater.withdrawn is None:
-                own = select(votes.c.id).join(trials).where(trials.c.rater == rater.id)
-                connection.execute(delete(corrections).where(corrections.c.vote.in_(own)))
-                own_trials = select(trials.c.id).where(trials.c.rater == rater.id)
-                connection.execute(delete(votes).where(votes.c.trial.in_(own_trials)))
-                connection.execute(update(raters).where(raters.c.id == rater.id).values(withdrawn=self.clock()))
+                delete_answers(connection, rater.id, self.clock())
         forget_deleted(self.engine)
 
     def main_votes(self) -> int:
@@ -277,6 +277,15 @@ class VoteStore:
         own = select(func.count(trials.c.id), func.count(votes.c.id)).select_from(trials.outerjoin(votes))
         total, answered = connection.execute(own.where(trials.c.rater == rater.id)).one()
         return Session(int(answered), int(total), answered < total and self.clock() >= rater.deadline)
+
+
+def delete_answers(connection: Connection, rater: int, withdrawn: float) -> None:
+    """Delete a rater's answers, and keep when the rater withdrew."""
+    own = select(votes.c.id).join(trials).where(trials.c.rater == rater)
+    connection.execute(delete(corrections).where(corrections.c.vote.in_(own)))
+    own_trials = select(trials.c.id).where(trials.c.rater == rater)
+    connection.execute(delete(votes).where(votes.c.trial.in_(own_trials)))
+    connection.execute(update(raters).where(raters.c.id == rater).values(withdrawn=withdrawn))
 
 
 def _trial(row: Row[Any]) -> Trial:

@@ -15,6 +15,11 @@ def random_name() -> str:
     return secrets.token_hex(16)
 
 
+def derived_name(request: str, secret: str) -> str:
+    """Return the name that belongs to a request, in the form of `random_name`; only who has the secret can tell it."""
+    return _signature(f"request {request}", secret)[:32]
+
+
 def sign(name: str, secret: str) -> str:
     """Return the token of a rater."""
     return f"{name}.{_signature(name, secret)}"

@@ -21,9 +21,9 @@ async def greet(websocket):
     await websocket.close()
 
 
-def client(local=True, base_url=ADDRESS):
+def client(local=True, base_url=ADDRESS, **settings):
     app = Starlette(routes=[Route("/", answer, methods=["GET", "POST"]), WebSocketRoute("/socket", greet)])
-    return TestClient(Guard(app, max_body=1000, local=local), base_url=base_url)
+    return TestClient(Guard(app, max_body=1000, local=local, **settings), base_url=base_url)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
@@ -83,6 +83,16 @@ def test_a_public_server_answers_to_any_name_but_to_no_foreign_page():
 def test_behind_a_proxy_that_ends_tls_the_page_may_ask():
     public = client(local=False, base_url="http://demo.example")  # what reaches the server is plain HTTP
     assert public.get("/", headers={"origin": "https://demo.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["demo.example", "127.0.0.1:7860"])  # as the proxy passes it on, or does not
+def test_behind_a_proxy_on_this_machine_its_public_name_may_ask_and_no_other(host):
+    local = client(public_name="Demo.example")
+    assert local.post("/", headers={"host": host, "origin": "https://demo.example"}, content=b"abc").text == "3 bytes"
+    assert local.get("/", headers={"host": host}).status_code == 200
+    for origin in ("https://evil.example", "https://demo.example:444", "https://demo.example.evil.example", "null"):
+        assert local.post("/", headers={"host": host, "origin": origin}).status_code == 403
+    assert local.get("/", headers={"host": "evil.example", "origin": "http://evil.example"}).status_code == 421
 
 
 @pytest.mark.parametrize("length", ["1001", "99999999999", "-1", "abc"])

@@ -93,6 +93,15 @@ class Network:
     def break_once(self, path):
         self.page.route(f"**/api/{path}", lambda route: route.abort(), times=1)
 
+    def lose_reply(self, path):
+        """Let the next request through, and break the way back."""
+
+        def send_and_break(route):
+            assert route.fetch().ok
+            route.abort()
+
+        self.page.route(f"**/api/{path}", send_and_break, times=1)
+
     def hold(self, path):
         def keep(route):
             self.held.append(route)
@@ -116,7 +125,7 @@ def answer_all(port):
         connection.close()
         return reply
 
-    token = ask("join", {"consent_version": "1"})["token"]
+    token = ask("join", {"consent_version": "1", "request": secrets.token_hex(16)})["token"]
     while not (trial := ask("next")).get("finished"):
         right = trial["right"] == trial["original"]  # of catch trials
         answer = {"trial": trial["trial"], "request": secrets.token_hex(16), "choice": "right" if right else "left"}

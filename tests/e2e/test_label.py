@@ -161,6 +161,22 @@ def test_a_study_by_touch_at_phone_size(visit, server):
     assert votes["zoomed"].tolist() == [place == 0 for place in range(TRIALS)]
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "least"), [(844, 390, 150), (667, 375, 130), (1366, 640, 280), (683, 320, 110)]
+)
+def test_in_a_low_window_the_pictures_are_still_large_enough_to_judge(visit, server, width, height, least):
+    """A telephone held sideways, a laptop, and a laptop whose page is enlarged twice."""
+    rater = visit(server.address, viewport={"width": width, "height": height})
+    rater.page.click("#agree")
+    rater.ready("practice 0")
+    boxes = {name: rater.page.locator(f"#{name} .frame").bounding_box() for name in ("left", "original", "right")}
+    assert all(box["width"] == box["height"] >= least for box in boxes.values())
+    assert boxes["left"]["x"] < boxes["original"]["x"] < boxes["right"]["x"] <= width - boxes["right"]["width"]
+    buttons = [rater.page.locator(f"[data-choice={choice}]").bounding_box() for choice in ("left", "tie", "right")]
+    assert all(box["height"] >= 44 and box["y"] + box["height"] <= height for box in buttons)
+    assert rater.page.locator("#label").is_visible()
+
+
 def test_an_answer_that_cannot_be_saved_is_told_and_saved_once_when_it_is_tried_again(visit, server):
     rater = visit(server.address)
     rater.page.click("#agree")
@@ -211,8 +227,12 @@ def test_whoever_did_not_begin_in_time_can_start_again(visit, server):
 def test_a_reply_that_is_lost_is_asked_for_again_without_joining_twice(visit, server):
     rater = visit(server.address)
     network, before = Network(rater.page), server.raters
+    network.lose_reply("join")
     network.break_once("practice/0")
     rater.page.click("#agree")
+    rater.page.wait_for_selector("#resume:focus")
+    assert server.raters == before + 1
+    rater.press("Enter")
     rater.page.wait_for_selector("#resume:focus")
     network.hold("practice/0")
     rater.press("Enter")

@@ -26,6 +26,17 @@ def test_a_session_is_planned_whole_and_asked_in_order(new_store):
     assert store.main_votes() == 6
 
 
+def test_a_request_to_join_that_comes_again_gets_the_same_rater(new_store):
+    store, request = new_store(), tokens.random_name()
+    token = store.join("1", request=request)
+    assert store.join("1", request=request) == token
+    assert request not in token  # or who reads the request could answer for the rater
+    assert store.join("1", request=tokens.random_name()) != token
+    assert (count(store, tables.raters), count(store, tables.trials)) == (2, 16)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: store.join("1", request="f" * 32), range(4)))) == 1
+
+
 def test_a_trial_is_committed_as_shown_before_it_is_returned(new_store):
     clock = Clock()
     store = new_store(clock)
