@@ -45,8 +45,8 @@ CONSENT = (
     "the pictures, the size of your browser's window, and how fine its screen is. Neither your name nor your network "
     "address is stored. A key stays in this browser, so that you can pause and go on.\n\n"
     "If you withdraw, which you can do in this browser for as long as this page is served, your answers are deleted; "
-    "a backup made before may hold them for as long as it is kept, and what has been published by then cannot be called "
-    "back.\n\n"
+    "a backup made before may hold them for as long as it is kept, and what has been published by then cannot be "
+    "called back.\n\n"
     "The answers are analysed together and may be published, with nothing in them that points to you."
 )
 INSTRUCTIONS = (
