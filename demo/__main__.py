@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,8 @@ import tyro
 from demo.guard import is_loopback
 from medfe.cli import fail, repeated_option
 from medfe.errors import MedfeError
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 SEVERAL = ("--models",)
 """Options of several values. Given twice, tyro would take the last and drop the values of the first in silence."""
@@ -64,6 +67,8 @@ class Demo:
             raise MedfeError("--auth-file and --no-auth: found both, expected one")
         if not is_loopback(self.host) and self.auth_file is None and not self.no_auth:
             raise MedfeError(f"--host {self.host}: others can reach it, expected --auth-file FILE or --no-auth as well")
+        if self.public_name and not _HOST_NAME.fullmatch(self.public_name):
+            raise MedfeError(f"--public-name {self.public_name}: expected a host name alone, such as study.example.org")
         if self.public_name and self.auth_file is None and not self.no_auth:
             raise MedfeError(f"--public-name {self.public_name}: expected --auth-file FILE or --no-auth as well")
         if not 0 < self.port < 65536:

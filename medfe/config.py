@@ -26,6 +26,8 @@ PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 PRECISIONS = tuple(name for name in get_args(Precision) if name != "auto")
 AUTOENCODER_KINDS: tuple[AutoencoderKind, ...] = get_args(AutoencoderKind)
 ARMS = ("low_resolution", "autoencoder", "random_encoder", "block_dct", "none")
+AUTOENCODER_ARMS = ("autoencoder", "random_encoder")
+"""Arms that compare with codes of auto-encoders, which they need."""
 GRID_STRIDE = 8  # texture, structure and equalization live at image_size / 8
 RGB_MEAN = (123 / 255, 104 / 255, 117 / 255)  # the colour that fills the hole before the encoder sees it
 
@@ -383,7 +385,7 @@ def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _structure_image(arm: str) -> str:
-    return "image" if arm in ("autoencoder", "random_encoder", "none") else "rtv"
+    return "image" if arm in (*AUTOENCODER_ARMS, "none") else "rtv"
 
 
 # VGG's published weights (0.2 and 250) do not carry over to EfficientNet-Lite0; these were chosen on held-out faces and

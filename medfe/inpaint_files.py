@@ -141,7 +141,7 @@ def masks_by_picture(folder: Path, source: Path, paths: Sequence[Path]) -> Mappi
     """Return each picture's file in a folder of masks.
 
     It is the one with the picture's name, of any image ending, in the same sub-folder; where that has none, the one
-    with the picture's name anywhere, if no other picture has that name.
+    directly in the folder, if no other picture has that name.
 
     Raises:
         MedfeError: a picture has no mask, or several.
@@ -149,7 +149,8 @@ def masks_by_picture(folder: Path, source: Path, paths: Sequence[Path]) -> Mappi
     by_place, by_stem, pictures = defaultdict(list), defaultdict(list), defaultdict(list)
     for file in find_images(folder):
         by_place[file.relative_to(folder).with_suffix("")].append(file)
-        by_stem[file.stem].append(file)
+        if file.parent == folder:
+            by_stem[file.stem].append(file)
     for path in paths:
         pictures[path.stem].append(path)
     chosen = {}

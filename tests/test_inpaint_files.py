@@ -156,6 +156,9 @@ def test_pictures_of_one_name_have_the_masks_of_their_folders(model, tmp_path):
         assert np.flatnonzero(changed).tolist() == [row]
     with pytest.raises(MedfeError, match=r"no mask named x/1\.\* for"):  # one mask is not that of two pictures
         inpaint_files(tmp_path / "pictures", str(shared), tmp_path / "again", model=model)
+    (tmp_path / "masks" / "x" / "1.png").unlink()
+    with pytest.raises(MedfeError, match=r"no mask named 1\.\* for"):  # nor is that of another folder
+        inpaint_files(tmp_path / "pictures" / "x", str(tmp_path / "masks"), tmp_path / "again", model=model)
 
 
 def test_unreadable_pictures_of_a_folder_are_named_and_skipped(model, pictures, tmp_path, caplog):

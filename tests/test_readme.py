@@ -15,6 +15,7 @@ from medfe.cli import COMMANDS
 from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig
 from medfe.evaluation.names import number
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
+from medfe.experiments.findings import findings
 from medfe.models.generator import build_generator
 from medfe.targets import Features, build_target
 
@@ -63,6 +64,8 @@ def test_what_was_found_is_what_the_table_says():
     assert f"differs by {told['difference']} (95 % interval {told['low']} to {told['high']})" in text
     assert f"(here {number(-row['margin'], row['metric'], difference=True)})" in text
     assert row["claim"] == "contradicted in size"
+    (claim,) = [one for one in findings(ROOT / "notebooks/results") if "FID 5.996" in one.claim]
+    assert "with one seed left out not shown in 4 of 6 cases, contradicted in size in 2 of 6 cases" in claim.effect
     kid = table[(table["metric"] == row["metric"]) & (table["second"] == row["second"])].set_index(["first", "masks"])
     for contrast, words in (
         (("autoencoder", "irregular"), "{} ({} to {})"),

@@ -221,6 +221,7 @@ async function begin() {
       joining ??= randomName(); // the same again if the reply is lost
       const { token } = await ask('join', { consent_version: study.consent_version, request: joining });
       keep({ token, practised: 0 });
+      joining = null; // whoever starts again later is a new rater
     }
     await advance();
   });

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medfe.config import RunConfig
+from medfe.config import AUTOENCODER_ARMS, RunConfig
 from medfe.data.images import to_tensor, to_uint8
 from medfe.errors import MedfeError
 from medfe.inference import Inpainter
@@ -31,7 +31,7 @@ def load_target(inpainter: Inpainter) -> Target:
     config, path = inpainter.target_config, inpainter.source
     if path is None:
         raise MedfeError("the model has no weight file, which its target would be read from")
-    if config.arm in ("autoencoder", "random_encoder"):
+    if config.arm in AUTOENCODER_ARMS:
         folder = path.parent
         if (folder / CONFIG_FILE).is_file():  # a run folder
             folder = load_config(folder, RunConfig).target.autoencoders or folder

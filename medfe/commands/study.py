@@ -265,7 +265,7 @@ class Restore(OnVotes):
         found = restore(self.backup, database_url(self.study, _database(self.database)), load_study(self.study))
         print(f"{found.votes} votes restored" + (f"; the old ones: {found.put_aside}" if found.put_aside else ""))
         if found.withdrawn is None:
-            print("there were no old votes that can be read: who withdrew after the backup is not known, and is back")
+            print("there were no old votes that can be read: answers withdrawn after the backup are in it again")
         elif found.withdrawn:
             print(f"{found.withdrawn} withdrew after the backup and stay so; {self.backup} still holds their answers")
 

@@ -129,7 +129,7 @@ class Train:
 
     def run(self) -> None:
         """Train, or describe the run."""
-        from medfe.config import RunConfig
+        from medfe.config import AUTOENCODER_ARMS, RunConfig
 
         if self.resume is not None:
             from medfe.training.checkpoint import load_config
@@ -154,9 +154,9 @@ class Train:
                 from medfe.inference import find_weights
 
                 changes["initial_weights"] = find_weights(self.initial_weights)
-            if self.autoencoders and ":" not in self.arm and self.arm not in ("autoencoder", "random_encoder"):
-                raise MedfeError(f"--autoencoders: arm {self.arm} uses none, expected --arm autoencoder beside it")
             config = RunConfig.create(self.preset, self.arm, **changes)
+            if self.autoencoders and ":" not in self.arm and self.arm not in AUTOENCODER_ARMS:
+                raise MedfeError(f"--autoencoders: arm {self.arm} uses none, expected --arm autoencoder beside it")
         print(config.model_dump_json(indent=2))
         from medfe.training.generator import describe, train_generator
 

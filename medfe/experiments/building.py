@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medfe.config import AUTOENCODER_ARMS
 from medfe.experiments.measurement import Evaluation
 from medfe.experiments.pairs import AutoencoderPair
 from medfe.experiments.trainings import GeneratorRun
@@ -42,7 +43,7 @@ def training(
     label = arm or target
     name = f"{label}_seed{seed}"
     pair_seed = seed if autoencoders_seed is None else autoencoders_seed
-    autoencoders = f"autoencoders_seed{pair_seed}" if target in ("autoencoder", "random_encoder") else ""
+    autoencoders = f"autoencoders_seed{pair_seed}" if target in AUTOENCODER_ARMS else ""
     start = (fields["start"],) if "start" in fields else ()
     needs = (*((autoencoders,) if autoencoders else ()), *start, *fields.get("matches", ()))
     return GeneratorRun(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Connection, delete, func, select, text
+from sqlalchemy import URL, Connection, delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables
 from medfe.preference.copying import copy_rows
-from medfe.preference.database import connect, reason, writing
+from medfe.preference.database import connect, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.store import VoteStore, delete_answers
 from medfe.preference.tables import raters, votes
@@ -27,7 +29,7 @@ class Restored(NamedTuple):
 
     votes: int
     withdrawn: int | None
-    """Raters whose answers were left out because they withdrew after the backup; None: the old votes cannot be read."""
+    """Raters whose answers were left out because they withdrew after the backup; None: no old votes could be read."""
     put_aside: Path | None
     """Where the old SQLite file lies, if there was one."""
 
@@ -36,7 +38,7 @@ def restore(source: Path, url: URL, study: Study) -> Restored:
     """Replace the votes of a study by those of a backup; a SQLite file that was there is put aside, not deleted.
 
     Raters who withdrew after the backup stay withdrawn, and their answers are left out, as far as the old database can
-    still be read. Their answers remain in the backup itself.
+    still be read. Their answers remain in the backup itself. If it fails, the old votes are where they were.
 
     Args:
         source: What `backup` wrote.
@@ -44,33 +46,75 @@ def restore(source: Path, url: URL, study: Study) -> Restored:
         study: Its definition.
 
     Raises:
-        MedfeError: if the backup is of another study or damaged, the study is being served from SQLite, or the database
-            cannot be written; a database on a server is then as it was.
+        MedfeError: if backup or database are of another study, the backup is damaged, the study is being served from
+            SQLite, or the database cannot be written.
     """
     backup = VoteStore.open(URL.create("sqlite+pysqlite", database=str(source)), study)
     try:
         _check_whole(source)
-        gone = _withdrawn(url, study)
-        aside = _put_aside(url)
+        if url.get_backend_name() == "sqlite":
+            return _restore_file(backup, url)
         engine = connect(url)
         try:
-            with writing(engine) as target:
-                tables.metadata.create_all(target)
-                for table in reversed(tables.metadata.sorted_tables):
-                    target.execute(delete(table))
-                copy_rows(backup.engine, target)
-                _count_on(target)
-                again = _withdraw(target, gone or {})
-                count = int(target.execute(select(func.count()).select_from(votes)).scalar_one())
-        except DBAPIError as error:
-            raise MedfeError(
-                f"{url.render_as_string(hide_password=True)}: cannot be written ({reason(error)})"
-            ) from None
+            with writing(engine) as connection:
+                gone = _withdrawn(connection, study)
+                if gone is not None:
+                    names = ", ".join(table.name for table in tables.metadata.sorted_tables)
+                    connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+                    gone = _withdrawn(connection, study)  # again: somebody may have withdrawn until now
+                return Restored(*_fill(backup, connection, gone), None)
         finally:
             engine.dispose()
+    except DBAPIError as error:
+        raise MedfeError(f"{url.render_as_string(hide_password=True)}: cannot be written ({reason(error)})") from None
     finally:
         backup.close()
-    return Restored(count, None if gone is None else again, aside)
+
+
+def _restore_file(backup: VoteStore, url: URL) -> Restored:
+    path = Path(url.database or "")
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        if path.exists() and _in_use(path):
+            raise MedfeError(f"{path}: is in use, stop the server of the study first")
+        gone = _withdrawn_in_file(url, backup.study) if path.exists() else None
+        partial.touch(mode=0o600)  # it holds the key that signs tokens
+        engine = connect(url.set(database=str(partial)))
+        try:
+            with writing(engine) as connection:
+                filled = _fill(backup, connection, gone)
+        finally:
+            engine.dispose()  # which empties its log of writes
+        aside = _put_aside(path)
+        partial.rename(path)
+    except OSError as error:
+        raise MedfeError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        for suffix in _OF_DATABASE:
+            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+    return Restored(*filled, aside)
+
+
+def _fill(
+    backup: VoteStore, connection: Connection, gone: Sequence[Mapping[str, Any]] | None
+) -> tuple[int, int | None]:
+    """Replace all rows; return the number of votes, and of raters whose answers were left out."""
+    tables.metadata.create_all(connection)
+    for table in reversed(tables.metadata.sorted_tables):
+        connection.execute(delete(table))
+    copy_rows(backup.engine, connection)
+    _number_on(connection)
+    again = 0
+    known = {row.name: row for row in connection.execute(select(raters)).all()}
+    for rater in gone or ():
+        row = known.get(rater["name"])
+        if row is None:  # joined after the backup; a later backup may be restored next, and have the answers
+            connection.execute(insert(raters).values({name: rater[name] for name in rater if name != "id"}))
+        elif row.withdrawn is None:
+            delete_answers(connection, row.id, rater["withdrawn"])
+            again += 1
+    count = int(connection.execute(select(func.count()).select_from(votes)).scalar_one())
+    return count, None if gone is None else again
 
 
 def _check_whole(path: Path) -> None:
@@ -83,46 +127,41 @@ def _check_whole(path: Path) -> None:
         raise MedfeError(f"{path}: damaged ({' '.join(found.split())})")
 
 
-def _withdrawn(url: URL, study: Study) -> dict[str, float] | None:
-    """Return who has withdrawn by now, and when; None if the database cannot be read."""
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+def _withdrawn(connection: Connection, study: Study) -> list[dict[str, Any]] | None:
+    """Return the rows of raters who have withdrawn by now; None if there are no tables.
+
+    Raises:
+        MedfeError: if the database is another study's.
+    """
+    if not has_tables(connection):
         return None
+    digest = connection.execute(select(tables.study.c.digest)).scalar_one()
+    if digest != study.digest:
+        where = connection.engine.url.render_as_string(hide_password=True)
+        raise MedfeError(f"{where}: belongs to another study (digest {digest[:12]}, not {study.digest[:12]})")
+    rows = connection.execute(select(raters).where(raters.c.withdrawn.is_not(None)).order_by(raters.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
+def _withdrawn_in_file(url: URL, study: Study) -> list[dict[str, Any]] | None:
     engine = connect(url)
     try:
-        with VoteStore(engine, study).engine.connect() as connection:
-            rows = connection.execute(select(raters.c.name, raters.c.withdrawn).where(raters.c.withdrawn.is_not(None)))
-            return {row.name: row.withdrawn for row in rows}
-    except (MedfeError, DBAPIError):
+        with engine.connect() as connection:
+            return _withdrawn(connection, study)
+    except DBAPIError:  # damaged, which is why it is replaced
         return None
     finally:
-        engine.dispose()  # of a damaged file too: it is renamed next
+        engine.dispose()
 
 
-def _withdraw(connection: Connection, gone: dict[str, float]) -> int:
-    rows = connection.execute(select(raters.c.id, raters.c.name).where(raters.c.withdrawn.is_(None))).all()
-    again = [row for row in rows if row.name in gone]
-    for row in again:
-        delete_answers(connection, row.id, gone[row.name])
-    return len(again)
-
-
-def _put_aside(url: URL) -> Path | None:
-    """Rename a SQLite database with its log; return its new name."""
-    if url.get_backend_name() != "sqlite":
-        return None
-    path = Path(url.database or "")
-    if not path.exists():
-        path.touch(mode=0o600)
-        return None
-    if _in_use(path):
-        raise MedfeError(f"{path}: is in use, stop the server of the study first")
-    name = f"{path.name}.replaced-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}"
-    for suffix in reversed(_OF_DATABASE):  # the file last: until then the old database is whole
+def _put_aside(path: Path) -> Path | None:
+    """Rename a SQLite database with its log, or a log that is left alone; return the database's new name."""
+    name = f"{path.name}.replaced-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    for suffix in _OF_DATABASE:
         old = path.with_name(path.name + suffix)
         if old.exists():
             old.rename(path.with_name(name + suffix))
-    path.touch(mode=0o600)  # it holds the key that signs tokens
-    return path.with_name(name)
+    return path.with_name(name) if path.with_name(name).exists() else None
 
 
 def _in_use(path: Path) -> bool:
@@ -133,12 +172,12 @@ def _in_use(path: Path) -> bool:
             connection.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    except sqlite3.DatabaseError:  # damaged, which is why it is replaced
+    except sqlite3.DatabaseError:  # damaged
         return False
     return False
 
 
-def _count_on(connection: Connection) -> None:
+def _number_on(connection: Connection) -> None:
     """Let PostgreSQL number new rows after those that were copied; SQLite does so by itself."""
     if connection.dialect.name != "postgresql":
         return

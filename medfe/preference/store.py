@@ -98,8 +98,8 @@ class VoteStore:
 
         Args:
             consent_version: Version of the consent that was agreed to.
-            request: Random name of the request; one that comes again, its reply lost, gets the same rater.
             rng: Source of the plan's randomness; default: the operating system's.
+            request: Random name of the request; one that comes again, its reply lost, gets the same rater.
 
         Returns:
             The rater's token.

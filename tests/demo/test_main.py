@@ -14,6 +14,11 @@ from medfe.errors import MedfeError
         (["--host", "0.0.0.0"], "--auth-file FILE or --no-auth"),
         (["--host", "192.168.1.2"], "--auth-file FILE or --no-auth"),
         (["--host", "0.0.0.0", "--no-auth", "--auth-file", "users"], "expected one"),
+        (["--public-name", "study.example.org"], "--auth-file FILE or --no-auth"),
+        *(
+            (["--public-name", name, "--no-auth"], "expected a host name alone")
+            for name in ("https://study.example.org", "study.example.org:8443", "study.example.org/", "a b")
+        ),
         (["--auth-file", "absent"], "--auth-file absent"),
         (["--port", "70000"], "--port 70000"),
         (["--max-upload-mb", "0"], "--max-upload-mb 0"),

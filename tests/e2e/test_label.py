@@ -210,12 +210,16 @@ def test_whoever_withdraws_leaves_no_answer(visit, server):
     rater.page.wait_for_selector("#agree")
 
 
-def test_whoever_did_not_begin_in_time_can_start_again(visit, server):
+@pytest.mark.parametrize("reloaded", [True, False])
+def test_whoever_did_not_begin_in_time_can_start_again(visit, server, reloaded):
     rater = visit(server.address)
     rater.page.click("#agree")
     rater.ready("practice 0")
     server.query(f"UPDATE raters SET deadline = joined WHERE id = {server.raters}")
-    rater.page.reload()
+    if reloaded:
+        rater.page.reload()
+    else:
+        rater.practise()
     rater.page.get_by_text("your place was given away").wait_for()
     rater.press("Enter")
     rater.page.wait_for_selector("#title:focus")

@@ -4,8 +4,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables
@@ -50,22 +52,67 @@ def test_votes_are_again_as_they_were_and_the_study_goes_on(new_store, tmp_path)
 
 def test_who_withdrew_after_the_backup_stays_withdrawn(new_store, tmp_path):
     store = new_store(target_votes=1000)
-    tokens = [joined(store) for _ in range(3)]
-    store.withdraw(tokens[0])
-    backup(store, tmp_path / "copy.sqlite")
-    store.withdraw(tokens[1])
+    raters = [joined(store) for _ in range(2)]
+    store.withdraw(raters[0])
+    backup(store, tmp_path / "first.sqlite")
+    raters.append(joined(store))
+    backup(store, tmp_path / "second.sqlite")
+    for token in raters[1:]:
+        store.withdraw(token)
+    joined(store)
     url, study = store.engine.url, store.study
     store.close()
-    found = restore(tmp_path / "copy.sqlite", url, study)
-    assert (found.votes, found.withdrawn) == (8, 1)
+    for name, answers in (("first", 1), ("second", 2), ("first", 1)):  # whoever takes the wrong one first
+        found = restore(tmp_path / f"{name}.sqlite", url, study)
+        assert (found.votes, found.withdrawn) == (0, answers)
+        again = VoteStore.open(url, study)
+        try:
+            assert [row.withdrawn is None for row in rows(again, tables.raters)] == [False] * 3
+            assert (len(vote_table(again)), again.main_votes()) == (0, 0)
+            for token in raters:
+                with refused("withdrawn"):
+                    again.session(token)
+        finally:
+            again.close()
+
+
+def test_a_database_of_another_study_is_left_alone(new_database, make_study, tmp_path):
+    _, study = make_study(pictures=False)
+    _, other = make_study(pictures=False, target_votes=7)
+    urls = [new_database(), new_database()]
+    for url, one in zip(urls, (study, other), strict=True):
+        store = VoteStore.create(url, one)
+        joined(store)
+        if one is study:
+            backup(store, tmp_path / "copy.sqlite")
+        store.close()
+    with pytest.raises(MedfeError, match="belongs to another study"):
+        restore(tmp_path / "copy.sqlite", urls[1], study)
+    kept = VoteStore.open(urls[1], other)
+    assert count(kept, tables.votes) == 8
+    kept.close()
+    fresh = new_database()  # an empty database is what a new server has
+    assert restore(tmp_path / "copy.sqlite", fresh, study) == (8, None, None)
+
+
+def test_if_it_fails_the_old_votes_are_where_they_were(new_store, tmp_path, monkeypatch):
+    store = new_store(target_votes=1000)
+    token = joined(store)
+    backup(store, tmp_path / "copy.sqlite")
+    store.withdraw(token)
+    joined(store)
+    url, study, before = store.engine.url, store.study, vote_table(store)
+    store.close()
+    statement = DBAPIError("INSERT", {}, Exception("database or disk is full"))
+    with monkeypatch.context() as patch:
+        patch.setattr("medfe.preference.restore.delete_answers", Mock(side_effect=statement))
+        with pytest.raises(MedfeError, match=r"cannot be written .*disk is full"):
+            restore(tmp_path / "copy.sqlite", url, study)
     again = VoteStore.open(url, study)
-    try:
-        assert [row.withdrawn is None for row in rows(again, tables.raters)] == [False, False, True]
-        assert set(vote_table(again)["rater"]) == {3}
-        with refused("withdrawn"):
-            again.session(tokens[1])
-    finally:
-        again.close()
+    assert vote_table(again).equals(before)
+    again.close()
+    assert not list(tmp_path.glob(".*.part*"))
+    assert restore(tmp_path / "copy.sqlite", url, study)[:2] == (0, 1)
 
 
 KILLED = """
