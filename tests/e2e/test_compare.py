@@ -18,12 +18,13 @@ CROWD = """async side => {
   const config = await (await fetch('config')).json();
   const id = config.components.find(part => part.props.elem_id === 'fill').id;
   const fn = config.dependencies.find(event => event.targets.some(([target]) => target === id));
-  const layer = document.createElement('canvas');
-  layer.width = layer.height = side;
-  layer.getContext('2d').fillRect(100, 100, 400, 400);
-  const drawing = layer.toDataURL('image/png');
-  const data = fn.inputs.map((_, place) => place === 1 ? drawing : place === 2 ? false : null);
   return Promise.all([...Array(20).keys()].map(async visitor => {
+    const layer = document.createElement('canvas');
+    layer.width = layer.height = side;
+    // Each its own: a result that is there already waits for nobody.
+    layer.getContext('2d').fillRect(100 + visitor, 100, 400, 400);
+    const drawing = layer.toDataURL('image/png');
+    const data = fn.inputs.map((_, place) => place === 1 ? drawing : place === 2 ? false : null);
     const answer = await fetch('gradio_api/queue/join', {
       method: 'POST', headers: {'Content-Type': 'application/json'},
       body: JSON.stringify({data, fn_index: fn.id, session_hash: `crowd${visitor}`}),

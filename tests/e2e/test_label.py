@@ -161,20 +161,19 @@ def test_a_study_by_touch_at_phone_size(visit, server):
     assert votes["zoomed"].tolist() == [place == 0 for place in range(TRIALS)]
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "least"), [(844, 390, 150), (667, 375, 130), (1366, 640, 280), (683, 320, 110)]
-)
-def test_in_a_low_window_the_pictures_are_still_large_enough_to_judge(visit, server, width, height, least):
-    """A telephone held sideways, a laptop, and a laptop whose page is enlarged twice."""
-    rater = visit(server.address, viewport={"width": width, "height": height})
+def test_in_a_low_window_the_pictures_are_still_large_enough_to_judge(visit, server):
+    """A telephone held sideways, a smaller one, a laptop, and a laptop whose page is enlarged twice."""
+    rater = visit(server.address)
     rater.page.click("#agree")
     rater.ready("practice 0")
-    boxes = {name: rater.page.locator(f"#{name} .frame").bounding_box() for name in ("left", "original", "right")}
-    assert all(box["width"] == box["height"] >= least for box in boxes.values())
-    assert boxes["left"]["x"] < boxes["original"]["x"] < boxes["right"]["x"] <= width - boxes["right"]["width"]
-    buttons = [rater.page.locator(f"[data-choice={choice}]").bounding_box() for choice in ("left", "tie", "right")]
-    assert all(box["height"] >= 44 and box["y"] + box["height"] <= height for box in buttons)
-    assert rater.page.locator("#label").is_visible()
+    for width, height, least in ((844, 390, 150), (667, 375, 130), (1366, 640, 280), (683, 320, 110)):
+        rater.page.set_viewport_size({"width": width, "height": height})
+        boxes = {name: rater.page.locator(f"#{name} .frame").bounding_box() for name in ("left", "original", "right")}
+        assert all(box["width"] == box["height"] >= least for box in boxes.values())
+        assert boxes["left"]["x"] < boxes["original"]["x"] < boxes["right"]["x"] <= width - boxes["right"]["width"]
+        buttons = [rater.page.locator(f"[data-choice={name}]").bounding_box() for name in ("left", "tie", "right")]
+        assert all(box["height"] >= 44 and box["y"] + box["height"] <= height for box in buttons)
+        assert rater.page.locator("#label").is_visible()
 
 
 def test_an_answer_that_cannot_be_saved_is_told_and_saved_once_when_it_is_tried_again(visit, server):

@@ -125,7 +125,7 @@ from medfe.preference.records import Answer
 from medfe.preference.store import VoteStore
 folder = Path(sys.argv[1])
 store = VoteStore.open(database_url(folder, None), load_study(folder))
-for _ in range(12):
+for _ in range(4):
     token = store.join("1")
     while trial := store.next_trial(token):
         store.vote(token, trial.name, Answer(tokens.random_name(), "left", milliseconds=900, viewport=(800, 600)))
