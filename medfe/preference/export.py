@@ -121,6 +121,7 @@ def export_votes(store: VoteStore, out: Path, *, peek: bool = False) -> dict[str
     summary = {
         "schema_version": SCHEMA_VERSION, "study": store.study.digest, "question": store.study.design.question,
         "rows": len(table), "main_answers": answers, "target_votes": target, "peeked": answers < target,
+        "may_still_answer": store.participation().going_on,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }  # fmt: skip

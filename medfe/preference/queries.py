@@ -37,13 +37,15 @@ def live_trials(connection: Connection, now: float) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def participation(connection: Connection) -> Participation:
-    """Return how many people agreed to take part, answered nothing, and withdrew."""
+def participation(connection: Connection, now: float) -> Participation:
+    """Return how many people agreed to take part, answered nothing, withdrew, and may still answer."""
     answered = exists(select(votes.c.id).select_from(votes.join(trials)).where(trials.c.rater == raters.c.id))
     left = raters.c.withdrawn.is_not(None)
-    counted = [func.count().filter(kind) for kind in (true(), and_(~left, ~answered), left)]
+    unanswered = exists(select(trials.c.id).where(trials.c.rater == raters.c.id, ~_has_vote))
+    going_on = and_(~left, raters.c.deadline > now, unanswered)
+    counted = [func.count().filter(kind) for kind in (true(), and_(~left, ~answered), left, going_on)]
     row: Sequence[int] = connection.execute(select(*counted).select_from(raters)).one()
-    return Participation(joined=row[0], silent=row[1], withdrawn=row[2])
+    return Participation(joined=row[0], silent=row[1], withdrawn=row[2], going_on=row[3])
 
 
 def history(connection: Connection, study: Study, now: float) -> History:

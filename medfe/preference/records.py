@@ -38,11 +38,13 @@ class Participation:
         joined: All of them.
         silent: Those who answered nothing and did not withdraw.
         withdrawn: Those who withdrew.
+        going_on: Those who may still answer: what the votes say can change.
     """
 
     joined: int
     silent: int
     withdrawn: int
+    going_on: int = 0
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,8 @@ def _raters(analysis: Analysis, participation: Participation) -> str:
     kept = f" {_count(unchecked, 'rater')} without an answered catch trial cannot be judged, and count." * (
         unchecked > 0
     )
+    going_on = participation.going_on
+    later = f" {_count(going_on, 'rater')} may still answer: what this page says can change." * (going_on > 0)
     return section([
         "<h2>Raters and catch trials</h2>",
         f"<p>{_count(participation.joined, 'person', 'people')} agreed to take part; {participation.silent} answered "
@@ -164,7 +166,7 @@ def _raters(analysis: Analysis, participation: Participation) -> str:
         f"{_count(analysis.raters, 'rater')}, {analysis.finished} of them with all {design.trials} trials answered; "
         f"{len(analysis.excluded)} excluded by the rule fixed beforehand: more than "
         f"{100 * design.max_catch_failures:g} % of their answers to catch trials failed. In a catch trial the "
-        f"photograph itself stands against a bad filling; any answer but the photograph fails.{kept}</p>",
+        f"photograph itself stands against a bad filling; any answer but the photograph fails.{kept}{later}</p>",
         "<details><summary>Catch trials by rater</summary>",
         table(["rater", "catch trials", "failed", ""], rows, words=(0, 3)), "</details>",
     ])  # fmt: skip

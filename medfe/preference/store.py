@@ -245,7 +245,7 @@ class VoteStore:
     def participation(self) -> Participation:
         """Return how many people agreed to take part, and how many of them left."""
         with self.engine.connect() as connection:
-            return queries.participation(connection)
+            return queries.participation(connection, self.clock())
 
     # Parts of the transactions above
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import choix
 import numpy as np
@@ -251,6 +252,9 @@ def test_the_report_says_what_was_peeked_and_names_every_part():
     assert "a&lt;b" in page
     assert "<b against" not in page
     assert "25 people agreed to take part; 3 answered nothing, and 2 withdrew" in page
+    assert "may still answer" not in page
+    going_on = report(full, replace(PEOPLE, going_on=2), ranking)
+    assert "2 raters may still answer: what this page says can change." in going_on
     assert "0.000" not in page
     assert "Peeked" not in page
     assert "Peeked" in report(analyse(make_study(target_votes=91), many()), PEOPLE)

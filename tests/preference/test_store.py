@@ -160,13 +160,19 @@ def test_withdrawal_deletes_the_answers_of_one_rater_alone(new_store):
 
 
 def test_the_report_s_count_of_people_tells_who_left(new_store):
-    store = new_store(items=30, target_votes=10_000)
+    store = new_store(clock := Clock(), items=30, target_votes=10_000)
     _silent, leaving, left_at_once, *staying = (store.join("1") for _ in range(5))
     for token in (leaving, *staying):
         store.vote(token, store.next_trial(token).name, answer())
     store.withdraw(leaving)
     store.withdraw(left_at_once)
-    assert store.participation() == Participation(joined=5, silent=1, withdrawn=2)
+    assert store.participation() == Participation(joined=5, silent=1, withdrawn=2, going_on=3)
+    answer_all(store, staying[0])
+    assert store.participation().going_on == 2
+    clock.now += 3600  # over half an hour after joining the silent one's place is given away
+    assert store.participation().going_on == 1
+    clock.now += 24 * 3600
+    assert store.participation() == Participation(joined=5, silent=1, withdrawn=2, going_on=0)
 
 
 def test_two_servers_on_one_database_share_out_balanced_sessions_and_keep_every_vote(new_store):
