@@ -1,44 +1,15 @@
 """Verdicts on the claims from fabricated tables, against what the rules say and numbers computed by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from medfe.evaluation.names import lower_is_better
 from medfe.experiments.building import FRECHET, KID
 from medfe.experiments.finding_tables import NOT_YET
 from medfe.experiments.findings import findings
 from medfe.experiments.findings_page import SEPARATIONS, claims_table, separations_table, write_findings
 from medfe.experiments.registry import EXPERIMENTS
 
-SIX = range(6)
-
-
-def finding(folder, words):
-    (found,) = [one for one in findings(folder) if words in one.claim]
-    return found
-
-
-def contrast(first, second, metric=KID, masks="center", role="secondary", **values):
-    row = {
-        "first": first, "second": second, "metric": metric, "masks": masks, "role": role, "n": 6, "difference": -0.001,
-        "low": -0.002, "high": -0.0005, "seeds": "0 1 2 3 4 5", "claim": "", "p_holm": 0.01, "margin": 0.000304,
-        "lower_is_better": lower_is_better(metric), "detectable": 0.0008, "power": 0.8,
-    }  # fmt: skip
-    return row | values
-
-
-PRIMARY_ROW = contrast("autoencoder", "low_resolution", role="primary", claim="supported")
-
-
-def write(folder, name, rows):
-    pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
-
-
-def channels():
-    """Return arm, feature and seed of a channel summary's rows."""
-    rows = [(arm, feature, seed) for arm in ("autoencoder", "low_resolution") for feature in "st" for seed in SIX]
-    return pd.DataFrame(rows, columns=["arm", "feature", "seed"])
+from .fabricated import PRIMARY_ROW, SIX, contrast, finding, write
 
 
 def test_without_tables_nothing_is_claimed_and_no_page_is_written(tmp_path):
@@ -181,54 +152,6 @@ def test_beside_the_primary_claim_stands_what_it_would_be_without_one_seed(tmp_p
     assert finding(tmp_path, "FID 5.996").effect.endswith(words)
 
 
-def test_channel_tables_are_averaged_over_features_and_paired_by_seed(tmp_path):
-    rows = channels()
-    noise = rows["seed"].map(dict(enumerate([0.01, -0.01, 0.02, -0.02, 0.03, -0.03])))  # mean 0, variance 5.6e-4
-    all_channels = rows["arm"] == "autoencoder"
-    rows = rows.assign(
-        gradient_rank=3 + 125 * all_channels, permuted_all=10.0, permuted_loss_outside=(8 + 10 * noise) * ~all_channels,
-        permuted_random_outside=9.5, permuted_loss_inside=2.5, permuted_random_inside=0.5,
-        probe_known_all=0.5 + (0.2 + noise) * all_channels + 0.1 * (rows["feature"] == "t"),
-        probe_hole_all=0.5 + noise * all_channels,
-    )  # fmt: skip
-    write(tmp_path, "main_channel_summary", rows)
-    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
-    half = 2.570582 * np.sqrt(5.6e-4 / 6)
-    rank = finding(tmp_path, "Three of the channels")
-    assert (rank.verdict, rank.effect) == ("supported", "rank 3; of MEDFE+CAE's term 128")
-    unused = finding(tmp_path, "without use")
-    assert unused.verdict == "contradicted"
-    assert unused.effect == (
-        f"80.0 % ({100 * (0.8 - half):.1f} to {100 * (0.8 + half):.1f}) of the change when all is exchanged; "
-        "outside three random directions 95.0 %; inside the term's three 25.0 %, inside three random ones 5.0 %"
-    )
-    known = finding(tmp_path, "in known cells")
-    assert known.verdict == "supported"
-    difference = f"+0.200 ({0.2 - half:+.3f} to {0.2 + half:+.3f})"
-    assert known.effect == f"R² 0.750 − 0.550 = {difference}; s {difference}; t {difference}"
-    assert finding(tmp_path, "in hole cells").verdict == "not shown"
-    texture = rows["feature"] == "t"
-    write(tmp_path, "main_channel_summary", rows.assign(
-        probe_hole_all=rows["probe_known_all"] * texture + (0.5 + noise * all_channels) * ~texture
-    ))  # fmt: skip
-    apart = f"; s +0.000 (−{half:.3f} to {half:+.3f}); t {difference}"
-    assert finding(tmp_path, "in hole cells").effect.replace("−0.000", "+0.000").endswith(apart)
-
-
-def test_beside_what_features_hold_stands_what_those_of_redrawn_encoders_hold(tmp_path):
-    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
-    rows = channels()
-    rows["probe_known_all"] = np.where(rows["seed"] < 3, 0.6, 0.2)  # compared on the seeds that both have
-    rows["probe_known_all"] += 0.01 * rows["seed"] * (rows["arm"] == "autoencoder")
-    write(tmp_path, "main_channel_summary", rows)
-    assert "re-drawn" not in finding(tmp_path, "in known cells").effect
-    redrawn = [{"arm": "random_encoder", "feature": f, "seed": seed, "probe_known_all": 0.3 + 0.2 * (f == "t")}
-               for f in "st" for seed in range(3)]  # fmt: skip
-    write(tmp_path, "main_channel_summary", pd.concat([rows, pd.DataFrame(redrawn)]))
-    said = "; re-drawn encoders, compared in all channels too, 0.400, less than MEDFE's 0.600 (3 seeds)"
-    assert finding(tmp_path, "in known cells").effect.endswith(said)
-
-
 def test_registered_experiments_without_a_report_are_named(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW])
     (tmp_path / "main.md").write_text("# Experiment `main`\n")
@@ -236,22 +159,6 @@ def test_registered_experiments_without_a_report_are_named(tmp_path):
     lines = page.read_text().splitlines()
     named = {line.split("`")[1] for line in lines if "no tables yet" in line}
     assert named == set(EXPERIMENTS) - {"main", "smoke"}
-
-
-def test_a_rank_that_is_3_on_average_alone_supports_nothing(tmp_path):
-    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
-    write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=np.tile(np.repeat([2, 4], 6), 2)))
-    found = finding(tmp_path, "Three of the channels")
-    assert (found.verdict, found.effect) == ("contradicted", "rank 2 to 4; of MEDFE+CAE's term 2 to 4")
-    assert found.n == "6 seeds (0 1 2 3 4 5)"
-
-
-def test_channel_claims_wait_for_the_contrast_and_take_its_seeds(tmp_path):
-    write(tmp_path, "main_channel_summary", channels().assign(gradient_rank=3))
-    write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"difference": np.nan}])
-    assert finding(tmp_path, "Three of the channels").verdict == NOT_YET
-    write(tmp_path, "main_contrasts", [PRIMARY_ROW | {"seeds": "0 1 2 3 5"}])
-    assert finding(tmp_path, "Three of the channels").n == "5 seeds (0 1 2 3 5)"
 
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.0199, "supported"), (0.0201, "not shown")])
