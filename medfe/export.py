@@ -18,7 +18,7 @@ from medfe.data.masks import center_mask, make_mask, mask_to_tensor
 from medfe.data.samples import portraits
 from medfe.errors import MedfeError
 from medfe.evaluation.metrics import image_metrics
-from medfe.inference import Inpainter
+from medfe.inference import WEIGHTS, Inpainter
 from medfe.models.encoder import fill_hole
 from medfe.targets.autoencoder import load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
@@ -79,14 +79,14 @@ def _write(
     sections = [_export_generator(run, out, val) for run in runs]
     if autoencoders is not None:
         sections += [_export_autoencoder(autoencoders, kind, out, val) for kind in AUTOENCODER_KINDS]
-    licensed = (out.parent.parent / "LICENSE").is_file()  # `out` is in the folder of the weights, beside LICENSE
+    shipped = out.resolve().parent.parent == WEIGHTS.resolve()  # `out` is in the new folder until it is whole
     config, names = configs[0], ", ".join(config.target.arm for config in configs)
     save_png(sample_grid([Inpainter.from_pretrained(_weight_file(out, config)) for config in configs]), out / GRID_FILE)
     (out / CARD_FILE).write_text(CARD.format(
         preset=config.preset, size=config.generator.image_size, data=data, names=names,
         targets="" if autoencoders is None else ", and the auto-encoders of the targets",
         images=" or ".join(dict.fromkeys(images_seen(run) for run in runs)),
-        licence="see LICENSE in the folder above; not the licence of the code." if licensed
+        licence="see LICENSE in the folder above; not the licence of the code." if shipped
         else "not chosen here; that of the code does not extend to weights.",
         grid=GRID_FILE, groups=groups, sections="\n".join(sections),
     ), encoding="utf-8")  # fmt: skip

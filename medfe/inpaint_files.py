@@ -3,7 +3,7 @@
 import logging
 import os
 import zlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -146,23 +146,20 @@ def masks_by_picture(folder: Path, source: Path, paths: Sequence[Path]) -> Mappi
     Raises:
         MedfeError: a picture has no mask, or several.
     """
-    by_place, by_stem, pictures = defaultdict(list), defaultdict(list), defaultdict(list)
+    masks: dict[Path, list[Path]] = {}
     for file in find_images(folder):
-        by_place[file.relative_to(folder).with_suffix("")].append(file)
-        if file.parent == folder:
-            by_stem[file.stem].append(file)
-    for path in paths:
-        pictures[path.stem].append(path)
+        masks.setdefault(file.relative_to(folder).with_suffix(""), []).append(file)
+    pictures = Counter(path.stem for path in paths)
     chosen = {}
     for path in paths:
         place = path.relative_to(source).with_suffix("") if source.is_dir() else Path(path.stem)
-        found = by_place.get(place, [])
-        if not found and len(pictures[path.stem]) == 1:
-            found = by_stem.get(path.stem, [])
+        found = masks.get(place, [])
+        if not found and pictures[path.stem] == 1:
+            found = masks.get(Path(path.stem), [])
         if not found:
             raise MedfeError(f"{folder}: no mask named {place.as_posix()}.* for {path}")
         if len(found) > 1:
-            raise MedfeError(f"{folder}: found {len(found)} masks named {path.stem}.* for {path}, expected one")
+            raise MedfeError(f"{folder}: found {len(found)} masks named {found[0].stem}.* for {path}, expected one")
         chosen[path] = found[0]
     return chosen
 

@@ -86,12 +86,12 @@ def test_a_card_does_not_count_what_is_not_known(tmp_path, photographs):
     assert "earlier training: an unknown number of images, commit unknown.\n" in text
 
 
-def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path, photographs):
+def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path, photographs, monkeypatch):
     run = finished_run(tmp_path / "run")
     card = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)
     assert sorted(path.name for path in card.parent.iterdir()) == ["card.md", "none.safetensors", "samples.png"]
     assert "**Licence**: not chosen here" in card.read_text(encoding="utf-8")
-    (tmp_path / "LICENSE").write_text("CC0")
+    monkeypatch.setattr("medfe.export.WEIGHTS", tmp_path)
     again = export_weights([run], None, tmp_path / "shipped", data="four pieces of a photograph", val=photographs)
     assert "**Licence**: see LICENSE in the folder above" in again.read_text(encoding="utf-8")
     file = card.parent / "none.safetensors"

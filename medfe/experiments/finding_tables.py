@@ -10,7 +10,7 @@ import pandas as pd
 
 from medfe.analysis.results import results_table
 from medfe.evaluation.names import number, title, unit
-from medfe.evaluation.statistics import Interval, paired_t
+from medfe.evaluation.statistics import Interval, TrainingsInterval, paired_t
 from medfe.experiments.contrasts import PRIMARY
 
 NOT_YET, NOT_TESTED = "not yet", "not tested"
@@ -31,6 +31,7 @@ _READ = (
     "low",
     "high",
     "claim",
+    "mean_second",
     "margin",
     "detectable",
     "power",
@@ -125,6 +126,6 @@ def by_feature(tables: Tables, column: str) -> dict[str, Interval]:
     }
 
 
-def over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> Interval:
+def over_seeds(first: npt.ArrayLike, second: npt.ArrayLike) -> TrainingsInterval:
     """Return the interval of first − second, paired by seed."""
     return paired_t(first, second, level=1 - ALPHA)

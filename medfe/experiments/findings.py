@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import stats
 
 from medfe.evaluation.names import lower_is_better, number
-from medfe.evaluation.statistics import paired_t
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
 from medfe.experiments.contrasts import (
     CONTRADICTED,
@@ -30,6 +29,7 @@ from medfe.experiments.finding_tables import (
     Tables,
     better,
     effect,
+    over_seeds,
     paired_seeds,
     seeds,
 )  # fmt: skip
@@ -75,7 +75,7 @@ def _one_left_out(tables: Tables, row: pd.Series) -> str:
     """Return, in words, the verdicts on the primary contrast with any one of its seeds left out."""
     paired, metric = paired_seeds(tables), row["metric"]
     table = tables.read("main_metrics", metric)
-    if table is None or len(paired) < _FEW or not {"first", "second", "mean_second"} <= set(row.index):
+    if table is None or len(paired) < _FEW:
         return ""
     values = table[(table["masks"] == row["masks"]) & table["seed"].isin(paired)].pivot(
         index="seed", columns="arm", values=metric
@@ -85,9 +85,7 @@ def _one_left_out(tables: Tables, row: pd.Series) -> str:
         first, second = (values[row[name]].drop(seed) for name in ("first", "second"))
         margin = row["margin"] / row["mean_second"] * second.mean()
         better_low = lower_is_better(metric)
-        verdicts[
-            registered_verdict(paired_t(first, second, level=1 - ALPHA), margin, smaller_is_better=better_low)
-        ] += 1
+        verdicts[registered_verdict(over_seeds(first, second), margin, smaller_is_better=better_low)] += 1
     told = ", ".join(f"{verdict} in {count} of {len(paired)} cases" for verdict, count in verdicts.most_common())
     return f"; with one seed left out {told}"
 

@@ -171,7 +171,9 @@ def _methods(tables: dict[str, pd.DataFrame]) -> str:
         metric = row["metric"]
         small = " (small sample)" if _is_frechet(metric) and row["small"] else ""
         rows.setdefault((row["method"], row["masks"]), {})[metric] = number(row["value"], metric) + small
-    cells = [[f"`{method}`", masks, *map(found.get, shown)] for (method, masks), found in rows.items()]
+    cells = [
+        [f"`{method}`", masks, *(found.get(metric, "–") for metric in shown)] for (method, masks), found in rows.items()
+    ]
     return markdown(["method", "masks", *map(heading, shown)], cells)
 
 

@@ -1,13 +1,56 @@
-"""All rows of one study's database into another."""
+"""A study's votes in a new database file: for a backup, and to bring one back."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, insert, select
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, insert, select
 
 from medfe.preference import tables
-from medfe.preference.database import reading
+from medfe.preference.database import connect, reading, writing
+from medfe.preference.folder import sync_folder
 
+OF_DATABASE = ("", "-wal", "-shm")
+"""Endings of a SQLite database's files: itself, its log of writes, and the log's index."""
 _CHUNK = 1000  # rows copied at once
+_Filled = TypeVar("_Filled")
+
+
+def write_database(
+    path: Path, fill: Callable[[Connection], _Filled], publish: Callable[[Path, Path], object] = Path.rename
+) -> _Filled:
+    """Write a new SQLite database of the votes' tables, whole or not at all, readable by its owner alone.
+
+    Args:
+        path: File.
+        fill: What writes its rows.
+        publish: What gives the finished file (first argument) its name (second).
+
+    Returns:
+        What `fill` returned.
+
+    Raises:
+        OSError, DBAPIError: if it cannot be written.
+    """
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        partial.touch(mode=0o600)  # it holds the key that signs tokens
+        engine = connect(URL.create("sqlite+pysqlite", database=str(partial)))
+        try:
+            with writing(engine) as connection:
+                tables.metadata.create_all(connection)
+                filled = fill(connection)
+        finally:
+            engine.dispose()  # which empties its log of writes
+        publish(partial, path)
+        sync_folder(path.parent)
+    finally:
+        for suffix in OF_DATABASE:
+            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+    return filled
 
 
 def copy_rows(source: Engine, target: Connection) -> None:

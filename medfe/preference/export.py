@@ -6,18 +6,16 @@ import datetime
 import hashlib
 import io
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import URL, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
-from medfe.preference import tables
-from medfe.preference.copying import copy_rows
-from medfe.preference.database import connect, reading, reason, writing
+from medfe.preference.copying import copy_rows, write_database
+from medfe.preference.database import reading, reason
 from medfe.preference.definition import Study
 from medfe.preference.folder import write_durably
 from medfe.preference.store import VoteStore
@@ -143,29 +141,15 @@ def backup(store: VoteStore, out: Path) -> int:
     """
     if out.exists():
         raise MedfeError(f"{out}: exists already, expected the name of a new file")
-    partial = out.with_name(f".{uuid.uuid4().hex}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch(mode=0o600)
-        try:
-            count = _copy(store, partial)
-            partial.rename(out)
-        finally:
-            for suffix in ("", "-wal", "-shm"):
-                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+        return write_database(out, lambda copy: _copy(store, copy))
     except OSError as error:
         raise MedfeError(f"{out}: cannot be written ({error.strerror or error})") from None
     except DBAPIError as error:
         raise MedfeError(f"{out}: the votes cannot be copied ({reason(error)})") from None
-    return count
 
 
-def _copy(store: VoteStore, path: Path) -> int:
-    target = connect(URL.create("sqlite+pysqlite", database=str(path)))
-    try:
-        with writing(target) as copy:
-            tables.metadata.create_all(copy)
-            copy_rows(store.engine, copy)
-            return int(copy.execute(select(func.count()).select_from(votes)).scalar_one())
-    finally:
-        target.dispose()
+def _copy(store: VoteStore, copy: Connection) -> int:
+    copy_rows(store.engine, copy)
+    return int(copy.execute(select(func.count()).select_from(votes)).scalar_one())

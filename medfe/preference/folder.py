@@ -116,12 +116,13 @@ def write_durably(path: Path, content: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise MedfeError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk holds a folder's names."""
     if os.name != "posix":  # elsewhere a folder cannot be opened, and needs no flushing
         return
     handle = os.open(folder, os.O_RDONLY)

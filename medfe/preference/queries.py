@@ -5,14 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, or_, select, true
 
+from medfe.errors import MedfeError
+from medfe.preference import tables
+from medfe.preference.database import has_tables
 from medfe.preference.definition import Study
 from medfe.preference.plan import History
 from medfe.preference.records import Participation
-from medfe.preference.tables import raters, trials, votes
+from medfe.preference.tables import SCHEMA_VERSION, raters, trials, votes
 
 _has_vote = exists(select(votes.c.id).where(votes.c.trial == trials.c.id))
+
+
+def read_study(connection: Connection, study: Study) -> Row[Any]:
+    """Return the row of a database's study.
+
+    Raises:
+        MedfeError: if it holds none, another one, or tables of another version.
+    """
+    where = connection.engine.url.render_as_string(hide_password=True)
+    version = None
+    if has_tables(connection):
+        version = connection.execute(select(tables.study.c.schema_version)).scalar_one_or_none()
+    if version is None:
+        raise MedfeError(f"{where}: found no study, expected the database that `medfe study create` made")
+    if version != SCHEMA_VERSION:  # its other columns may be others
+        raise MedfeError(f"{where}: found schema version {version}, expected {SCHEMA_VERSION}")
+    row = connection.execute(select(tables.study)).one()
+    if row.digest != study.digest:
+        raise MedfeError(f"{where}: belongs to another study (digest {row.digest[:12]}, not {study.digest[:12]})")
+    return row
 
 
 def open_trials(rater: int) -> Select[Any]:

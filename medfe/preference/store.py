@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import queries, tables, tokens
-from medfe.preference.database import connect, expect_empty, forget_deleted, has_tables, reason, writing
+from medfe.preference.database import connect, expect_empty, forget_deleted, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.inserts import insert_once, insert_trials
 from medfe.preference.plan import plan_session
@@ -46,16 +46,9 @@ class VoteStore:
         where = engine.url.render_as_string(hide_password=True)
         try:
             with engine.connect() as connection:
-                if not has_tables(connection):
-                    raise MedfeError(f"{where}: found no study, expected the database that `medfe study create` made")
-                version = connection.execute(select(tables.study.c.schema_version)).scalar_one()
-                if version != SCHEMA_VERSION:  # its other columns may be others
-                    raise MedfeError(f"{where}: found schema version {version}, expected {SCHEMA_VERSION}")
-                row = connection.execute(select(tables.study)).one()
+                row = queries.read_study(connection, study)
         except DBAPIError as error:
             raise MedfeError(f"{where}: cannot be used ({reason(error)})") from None
-        if row.digest != study.digest:
-            raise MedfeError(f"{where}: belongs to another study (digest {row.digest[:12]}, not {study.digest[:12]})")
         self._secret = str(row.secret)
 
     @classmethod

@@ -16,7 +16,7 @@ from medfe.training.checkpoint import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 SAMPLES_FOLDER = "samples"
-_SILENCE = 30.0
+_SILENCE = 30.0  # seconds without a line, after which one is printed
 
 
 class RunLog:

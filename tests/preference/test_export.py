@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, select
 
 from medfe.errors import MedfeError
-from medfe.preference import export, tables, tokens
+from medfe.preference import copying, tables, tokens
 from medfe.preference.database import connect, database_url
 from medfe.preference.export import BAD, ORIGINAL, backup, check_target, export_votes, vote_table
 from medfe.preference.records import Answer
@@ -132,7 +132,7 @@ def test_a_backup_onto_a_full_disk_is_told_and_leaves_no_file(new_store, tmp_pat
         event.listen(engine, "connect", lambda new, _: new.execute("PRAGMA max_page_count = 4").close())
         return engine
 
-    monkeypatch.setattr(export, "connect", connect_to_full_disk)
+    monkeypatch.setattr(copying, "connect", connect_to_full_disk)
     with pytest.raises(MedfeError, match=r"copy.sqlite: .*disk is full") as error:
         backup(store, tmp_path / "b" / "copy.sqlite")
     assert "\n" not in str(error.value)

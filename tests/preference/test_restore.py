@@ -1,9 +1,11 @@
 """A backup in the place of the votes: after a crash, on both databases, and without what was withdrawn since."""
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -13,7 +15,7 @@ from medfe.errors import MedfeError
 from medfe.preference import tables
 from medfe.preference.database import database_url
 from medfe.preference.export import backup, vote_table
-from medfe.preference.restore import restore
+from medfe.preference.restore import _fill, restore
 from medfe.preference.store import VoteStore
 
 from .conftest import answer, answer_all, count, refused, rows
@@ -95,6 +97,10 @@ def test_a_database_of_another_study_is_left_alone(new_database, make_study, tmp
     assert restore(tmp_path / "copy.sqlite", fresh, study) == (8, None, None)
 
 
+def no_space():
+    raise OSError(28, "No space left on device")
+
+
 def test_if_it_fails_the_old_votes_are_where_they_were(new_store, tmp_path, monkeypatch):
     store = new_store(target_votes=1000)
     token = joined(store)
@@ -112,6 +118,16 @@ def test_if_it_fails_the_old_votes_are_where_they_were(new_store, tmp_path, monk
     assert vote_table(again).equals(before)
     again.close()
     assert not list(tmp_path.glob(".*.part*"))
+    if url.get_backend_name() == "sqlite":
+        rename = Path.rename
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", lambda old, new: no_space() if old.suffix == ".part" else rename(old, new))
+            with pytest.raises(MedfeError, match=r"cannot be written .*No space left"):
+                restore(tmp_path / "copy.sqlite", url, study)
+        assert not list(tmp_path.glob("*.replaced-*"))
+        again = VoteStore.open(url, study)
+        assert vote_table(again).equals(before)
+        again.close()
     assert restore(tmp_path / "copy.sqlite", url, study)[:2] == (0, 1)
 
 
@@ -159,6 +175,45 @@ def test_after_a_crash_the_log_of_writes_is_not_played_over_the_backup(make_stud
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_server_cannot_begin_while_votes_are_restored(make_study, tmp_path, monkeypatch):
+    folder, study = make_study(target_votes=1000)
+    url = database_url(folder, None)
+    store = VoteStore.create(url, study)
+    joined(store)
+    backup(store, tmp_path / "copy.sqlite")
+    store.close()
+    (tmp_path / "copy.sqlite").chmod(0o400)  # a backup is only read
+    monkeypatch.setattr("medfe.preference.database.BUSY_SECONDS", 0.2)
+    refusals = []
+
+    def fill(*arguments):
+        try:
+            with contextlib.closing(VoteStore.open(url, study)) as late:
+                late.join("1")
+        except (MedfeError, DBAPIError) as error:
+            refusals.append(str(error))
+        return _fill(*arguments)
+
+    monkeypatch.setattr("medfe.preference.restore._fill", fill)
+    assert restore(tmp_path / "copy.sqlite", url, study).votes == 8
+    assert len(refusals) == 1
+    assert "locked" in refusals[0]
+
+
+def test_old_votes_that_cannot_be_opened_are_not_taken_for_damaged(make_study, tmp_path):
+    folder, study = make_study(target_votes=1000)
+    url = database_url(folder, None)
+    store = VoteStore.create(url, study)
+    joined(store)
+    backup(store, tmp_path / "copy.sqlite")
+    store.close()
+    (folder / "votes.sqlite").rename(folder / "elsewhere")
+    (folder / "votes.sqlite").mkdir()  # SQLite answers as where permission is missing, of whom root has all
+    with pytest.raises(MedfeError, match=r"votes\.sqlite: cannot be read \(unable to open database file\)"):
+        restore(tmp_path / "copy.sqlite", url, study)
+    assert (folder / "votes.sqlite").is_dir()
+
+
 def test_a_served_study_a_damaged_backup_and_that_of_another_study_are_refused(make_study, tmp_path):
     folder, study = make_study(target_votes=1000)
     url = database_url(folder, None)
@@ -168,6 +223,8 @@ def test_a_served_study_a_damaged_backup_and_that_of_another_study_are_refused(m
     backup(store, copy)
     with pytest.raises(MedfeError, match=r"votes\.sqlite: is in use, stop the server of the study first"):
         restore(copy, url, study)
+    with pytest.raises(MedfeError, match=r"votes\.sqlite: is a database in use or left by a crash"):
+        restore(folder / "votes.sqlite", url, study)
     joined(store)
     store.close()
     _, other = make_study("other", target_votes=7)
