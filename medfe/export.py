@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from medfe.card import CARD, error_section, images_seen, losses_line, settings_line, start_line
-from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, AutoencoderRunConfig, RunConfig
+from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, RunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.data.images import center_square, resize, save_png, to_tensor, to_uint8
 from medfe.data.masks import center_mask, make_mask, mask_to_tensor
@@ -20,9 +20,9 @@ from medfe.errors import MedfeError
 from medfe.evaluation.metrics import image_metrics
 from medfe.inference import WEIGHTS, Inpainter
 from medfe.models.encoder import fill_hole
-from medfe.targets.autoencoder import load_autoencoder
+from medfe.targets.autoencoder import check_finished, load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
-from medfe.training.checkpoint import CONFIG_FILE, load_config
+from medfe.training.checkpoint import load_config
 from medfe.training.logging import METRICS_FILE
 from medfe.weightfiles import GENERATOR_FILE, load_weights, read_metadata, save_weights, weights_digest
 
@@ -131,11 +131,7 @@ def _check_autoencoders(folder: Path | None, runs: Sequence[Path], configs: Sequ
         if path.is_file() and used and weights_digest(path) != used:
             raise MedfeError(f"{path}: found other weights than those that arm {config.target.arm} was trained against")
     for kind in AUTOENCODER_KINDS:
-        step = load_weights(folder / f"{kind}.safetensors", kind).metadata.get("step", 0)
-        if (folder / kind / CONFIG_FILE).exists():
-            expected = load_config(folder / kind, AutoencoderRunConfig).max_steps
-            if step < expected:
-                raise MedfeError(f"{folder / kind}: found {step} of {expected} steps, expected a finished training")
+        check_finished(folder / f"{kind}.safetensors")
 
 
 def _digest_of_own(run: Path, config: RunConfig, kind: AutoencoderKind) -> str | None:

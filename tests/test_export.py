@@ -190,7 +190,7 @@ def test_weights_trained_against_auto_encoders_are_shipped_with_them(tmp_path, p
         network = build_autoencoder(config.autoencoder)
         metadata = autoencoder_metadata(config, 1, "c", "32-true")
         save_weights(tmp_path / "pair" / f"{kind}.safetensors", network.state_dict(), metadata)
-    with pytest.raises(MedfeError, match="texture: found 1 of 2 steps"):
+    with pytest.raises(MedfeError, match=r"texture\.safetensors: found 1 of 2 steps"):
         export_weights([run], tmp_path / "pair", tmp_path / "shipped", data="", val=photographs)
     for kind in AUTOENCODER_KINDS:
         path = tmp_path / "pair" / f"{kind}.safetensors"

@@ -68,12 +68,7 @@ def longer_experiment() -> Experiment:
         "losses": {"composite": True, "adversarial": 1.0, "l1_hole": 1.0},
         "optimizer": {**_SECOND_HALF["optimizer"], "critic_learning_rate": 16e-4},
     }  # fmt: skip
-    after = [
-        training(
-            "faces128", run.target, 3, arm=f"{run.target}_longer", changes=changes, start=run.name, autoencoders_seed=0
-        )
-        for run in finetuned
-    ]
+    after = _trained_on(finetuned, 3, "longer", changes)
     return Experiment(
         name="longer",
         question="How far do the shipped weights get with more training and a stronger adversarial term?",
@@ -96,9 +91,14 @@ def _shipped() -> tuple[tuple[Entry, ...], list[GeneratorRun]]:
 
 def _finetuned(before: Sequence[GeneratorRun]) -> list[GeneratorRun]:
     changes = {**_SECOND_HALF, "losses": {**_SECOND_HALF["losses"], "adversarial": 0.2}}
+    return _trained_on(before, 2, "finetuned", changes)
+
+
+def _trained_on(before: Sequence[GeneratorRun], seed: int, word: str, changes: dict[str, Any]) -> list[GeneratorRun]:
+    """Return trainings that start from the weights of others, against the same auto-encoders."""
     return [
         training(
-            "faces128", run.target, 2, arm=f"{run.target}_finetuned", changes=changes, start=run.name,
+            "faces128", run.target, seed, arm=f"{run.target}_{word}", changes=changes, start=run.name,
             autoencoders_seed=0,
         )
         for run in before

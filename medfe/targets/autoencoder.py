@@ -30,6 +30,20 @@ def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
     return autoencoder.eval().requires_grad_(False)
 
 
+def check_finished(path: Path) -> None:
+    """Check that an auto-encoder's training was not stopped before its last step.
+
+    Raises:
+        MedfeError: if it was; weights that do not say so pass.
+    """
+    said = read_metadata(path)
+    done, wanted = said.get("step", 0), said.get("max_steps", 0)
+    if done < wanted:
+        raise MedfeError(
+            f"{path}: found {done} of {wanted} steps, expected a finished training; the command that began it goes on"
+        )
+
+
 class AutoencoderCode(Target):
     """All channels of a feature are compared with the code of the frozen auto-encoder of its kind.
 
@@ -52,12 +66,7 @@ class AutoencoderCode(Target):
             )
         path = folder / f"{kind}.safetensors"
         autoencoder = load_autoencoder(path, kind)
-        said = read_metadata(path)
-        if said.get("step", 0) < said.get("max_steps", 0):
-            raise MedfeError(
-                f"{path}: found {said['step']} of {said['max_steps']} steps, expected a finished training; the command "
-                "that began it goes on"
-            )
+        check_finished(path)
         found, expected = autoencoder.config, self.generator
         if (found.image_size, found.code_channels) != (expected.image_size, expected.feature_channels):
             raise MedfeError(
