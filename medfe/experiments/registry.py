@@ -44,6 +44,13 @@ def _main() -> Experiment:
                     matches=("autoencoder_seed0", "low_resolution_seed0"),
                 )
             )
+    baselines = ("telea", "navier_stokes", "mean_fill")  # they were added when the results were known, see plan.md
+    entries.append(
+        Comparison(
+            name="baselines", folder="faces64_utkface/baselines", arm="baselines", preset_size=64, needs=(),
+            evaluation=FACES, baselines=baselines, contrasts=(("navier_stokes", "telea"),),
+        )
+    )  # fmt: skip
     primary = Contrast("autoencoder", "low_resolution", KID, "center")
     measures = [(metric, masks) for masks in FACES.masks for metric in ("l1_hole", "psnr_hole", "ssim_hole", FRECHET)]
     others = ("random_encoder", "block_dct_128", "block_dct_3", "none", "low_resolution_tanh_image")
