@@ -63,16 +63,21 @@ def unused(tables: Tables) -> Finding:
     )  # fmt: skip
 
 
+_KNOWN_RULE = (
+    "R² of the pixels under a known cell, read linearly out of its feature (mean of both features), `autoencoder` − "
+    "`low_resolution` paired by seed: supported if the interval lies above 0, contradicted if below, else not shown. "
+    "Head, strength of the term and structure image differ too, so the number of channels need not be the cause: "
+    "`random_encoder` compares all of them as well."
+)
+
+
 def information(area: str) -> Callable[[Tables], Finding]:
     """Return the rule of claims 6 and 7: how much of the image the features hold in `known` or `hole` cells."""
 
     def rule(tables: Tables) -> Finding:
         finding = Finding(
             f"MEDFE+CAE's features, compared in all channels, hold more of the image than MEDFE's, in {area} cells.",
-            "R² of the pixels under a cell, read linearly out of its feature (mean of both features), `autoencoder` − "
-            "`low_resolution` paired by seed: supported if the interval lies above 0, contradicted if below, else not "
-            "shown. Head, strength of the term and structure image differ too, so the number of channels need not be "
-            "the cause: `random_encoder` compares all of them as well.",
+            _KNOWN_RULE if area == "known" else "As 6, in cells of the hole.",
             "main_channel_summary",
         )
         found = by_seed(tables, f"probe_{area}_all")

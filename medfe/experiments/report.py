@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from medfe.evaluation.markdown import markdown
+from medfe.evaluation.methods import BASELINES
 from medfe.evaluation.names import heading, number
 from medfe.experiments.contrasts import DESCRIPTIVE, NOT_SHOWN, PRIMARY, SECONDARY
 from medfe.experiments.entry import Experiment
@@ -153,12 +154,14 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
         ]
         for _, row in table[table["metric"].isin([*SHOWN, "psnr", "ssim", "l1"])].iterrows()
     ]  # fmt: skip
+    trained = set(tables["comparison_sets"]["method"]) - set(BASELINES)
+    title = "Against each other and baselines" if trained else "Baselines"
+    units = "photographs of one training each; other seeds may differ by more" if trained else "photographs"
     words = (
-        "Over photographs of one training each; other seeds may differ by more. A Fréchet distance has a bias of order "
-        "1/N that differs between methods, and is not removed."
+        f"Over {units}. A Fréchet distance has a bias of order 1/N that differs between methods, and is not removed."
     )
     head = ["contrast", "metric", "masks", "difference", "95 % interval"]
-    return f"## Against each other and baselines\n\n{words}\n\n{_methods(tables)}\n\n{markdown(head, rows)}"
+    return f"## {title}\n\n{words}\n\n{_methods(tables)}\n\n{markdown(head, rows)}"
 
 
 def _methods(tables: dict[str, pd.DataFrame]) -> str:

@@ -48,7 +48,9 @@ def runs_table(records: dict[str, Record]) -> pd.DataFrame:
         row |= {"precision": record.get("precision"), **_origin(record)}
         row["evaluation_commit"] = record["evaluation_commit"]
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    counts = table.columns.intersection(["images", "steps"])
+    return table.astype(dict.fromkeys(counts, "Int64"))  # whole numbers beside those that were not trained
 
 
 def rows_of(records: dict[str, Record], part: str) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def test_the_primary_contrast_is_the_paired_t_interval_over_seeds(tmp_path):
     assert len(row["digests"].split()) == 12
     report = (tmp_path / "main.md").read_text()
     assert "The claim is **contradicted** at this scale." in report
-    assert "12 of 34 runs are done." in report
+    assert "12 of 35 runs are done." in report
     assert "`none_seed0`" in report
 
 
@@ -100,7 +100,7 @@ def test_the_verdict_goes_without_an_excluded_seed(tmp_path):
     assert (row["n"], row["seeds"], row["difference"]) == (5, "0 1 2 3 4", 3.0)
     assert row["claim"] == "contradicted"
     report = (tmp_path / "main.md").read_text()
-    assert "11 of 34 runs are done, 1 excluded." in report
+    assert "11 of 35 runs are done, 1 excluded." in report
     assert "**Excluded:** `autoencoder_seed5` (step 2: l1 = inf)." in report
 
 
