@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medfe.config import RunConfig
+from medfe.config import LossConfig, RunConfig
 from medfe.errors import MedfeError
 from medfe.evaluation.markdown import markdown
 from medfe.training.checkpoint import FREE_SETTINGS, flat
@@ -62,6 +62,17 @@ def settings_line(config: RunConfig) -> str:
     other = {name: own[name] for name in own if own[name] != preset[name] and name not in _SAID_ELSEWHERE}
     listed = ", ".join(f"{name} {json.dumps(value)}" for name, value in other.items())
     return f"- Settings that differ from those of the preset: {listed}.\n" if other else ""
+
+
+def weights_line(losses: LossConfig) -> str:
+    """Return the weights of the losses beside the papers', as a line of the card."""
+
+    def listed(config: LossConfig) -> str:
+        terms = ("l1_image", "l1_hole", "adversarial", "perceptual", "style")
+        return ", ".join(f"{term} {getattr(config, term):g}" for term in terms) + f", on {config.backbone}"
+
+    own, papers = listed(losses), listed(LossConfig())
+    return f"- Weights of the losses: {own}" + (f"; the papers': {papers}" if own != papers else "") + ".\n"
 
 
 def start_line(earlier: dict[str, Any]) -> str:

@@ -286,7 +286,7 @@ class DataConfig(Settings):
     root: Path | None = None
     """Folder of images, searched recursively."""
     layout: Literal["folder", "celeba"] = "folder"
-    """`celeba`: img_align_celeba with list_eval_partition.txt and the students' crop."""
+    """`celeba`: img_align_celeba with list_eval_partition.txt and MEDFE+CAE's crop."""
     split: Literal["all", "train", "val", "test"] = "all"
     """Part of the folder: by CelebA's official list; else by folders train, val, test, or by a hash of the names."""
     crop: Literal["center", "random"] = "center"
@@ -294,7 +294,7 @@ class DataConfig(Settings):
     resize: float = Field(1.0, ge=1)
     """`random`: the shorter side is shrunk to this multiple of image_size first (1.117 is 286 / 256)."""
     flip: bool = True
-    """Mirror every second sample at random."""
+    """Mirror each sample with a probability of one half."""
     color_jitter: float = Field(0.0, ge=0, lt=1)
     """s: brightness, contrast and saturation times a factor in [1 − s, 1 + s], hue turned by up to s/10 of a circle."""
     center_share: float = Field(0.5, ge=0, le=1)
@@ -411,7 +411,7 @@ for _values in _SMALL_PRESETS.values():
 
 
 class AutoencoderRunConfig(Settings):
-    """All that a training of one auto-encoder needs; the recipe is the students'."""
+    """All that a training of one auto-encoder needs; the recipe is that of MEDFE+CAE's authors."""
 
     autoencoder: AutoencoderConfig
     """Network."""

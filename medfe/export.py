@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from medfe.card import CARD, error_section, images_seen, losses_line, settings_line, start_line
+from medfe.card import CARD, error_section, images_seen, losses_line, settings_line, start_line, weights_line
 from medfe.config import AUTOENCODER_KINDS, AutoencoderKind, RunConfig
 from medfe.data.folder import EvaluationPhotographs
 from medfe.data.images import center_square, resize, save_png, to_tensor, to_uint8
@@ -159,6 +159,7 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
         f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
         f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
         f"{meta['seed']}, commit {meta['commit'] or 'unknown'}{precision}. Moving average of the weights.\n"
+        f"{weights_line(config.losses)}"
         f"{settings_line(config)}"
         f"{''.join(start_line(earlier) for earlier in reversed(meta.get('earlier', [])))}"
         f"{losses_line(run / METRICS_FILE)}"

@@ -190,7 +190,7 @@ class TrainingSamples(Dataset[dict[str, Tensor]]):
         except MedfeError as error:
             raise _DamagedFileError(str(error)) from None
         if self.config.crop == "center" or self.config.layout == "celeba":
-            photograph = center_square(photograph)  # of CelebA's 178×218 the students' 178×178
+            photograph = center_square(photograph)  # of CelebA's 178×218 MEDFE+CAE's 178×178
         return np.asarray(resize(photograph, _with_shorter_side(photograph.size, shorter)))
 
 
