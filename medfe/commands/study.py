@@ -36,7 +36,7 @@ class Create:
     """closer: which is closer to the original, which is shown. real: which looks more real, without the original."""
     trials: int = 40
     """Trials a rater, catch trials and repeats among them."""
-    target_votes: int = 210
+    target_votes: int = 900
     """Answers after which nobody new is let in and results are shown, shared by all pairs; power plans one pair."""
     catch_share: float = 0.1
     """Share of catch trials: the photograph itself against a visibly bad filling."""

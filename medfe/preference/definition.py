@@ -77,10 +77,11 @@ class Design(Settings):
     """Share of trials shown a second time with sides swapped."""
     practice: int = Field(4, ge=0)
     """Practice trials before the first, with feedback; their answers are not stored."""
-    target_votes: int = Field(210, ge=1)
+    target_votes: int = Field(900, ge=1)
     """Answers after which nobody new is let in and results are shown; catch trials and repeats do not count.
 
-    All pairs of methods share them: of three methods each pair gets a third. `medfe study power` plans one pair.
+    All pairs of methods share them: of three methods each pair gets a third. The default is for one pair, 60 % of wins
+    and raters and pictures that differ (notebooks/06_human_preference.ipynb); `medfe study power` plans another.
     """
     max_catch_failures: float = Field(0.25, ge=0, lt=1)
     """Exclusion rule: raters who fail more than this share of the catch trials they answered are left out of the
