@@ -65,14 +65,14 @@ def settings_line(config: RunConfig) -> str:
 
 
 def weights_line(losses: LossConfig) -> str:
-    """Return the weights of the losses beside the papers', as a line of the card."""
+    """Return the weights of the losses beside the released code's, as a line of the card."""
 
     def listed(config: LossConfig) -> str:
         terms = ("l1_image", "l1_hole", "adversarial", "perceptual", "style")
         return ", ".join(f"{term} {getattr(config, term):g}" for term in terms) + f", on {config.backbone}"
 
     own, papers = listed(losses), listed(LossConfig())
-    return f"- Weights of the losses: {own}" + (f"; the papers': {papers}" if own != papers else "") + ".\n"
+    return f"- Weights of the losses: {own}" + (f"; the released code's: {papers}" if own != papers else "") + ".\n"
 
 
 def start_line(earlier: dict[str, Any]) -> str:

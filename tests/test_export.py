@@ -248,12 +248,12 @@ def test_run_folders_of_one_name_are_refused_for_they_would_share_a_column(table
         error_section(table, [RUNS[0], Path("elsewhere") / RUNS[0].name])
 
 
-def test_the_card_tells_weights_of_losses_and_where_the_papers_are_others():
+def test_the_card_tells_weights_of_losses_and_where_the_released_codes_are_others():
     papers = "l1_image 1, l1_hole 0, adversarial 0.2, perceptual 0.2, style 250, on vgg16"
     assert weights_line(RunConfig.create("paper", "none").losses) == f"- Weights of the losses: {papers}.\n"
     told = weights_line(RunConfig.create("faces128", "none").losses)
     assert "l1_hole 2, adversarial 0.05" in told
-    assert told.endswith(f"on efficientnet_lite0; the papers': {papers}.\n")
+    assert told.endswith(f"on efficientnet_lite0; the released code's: {papers}.\n")
 
 
 def test_a_log_without_a_line_gives_no_losses_and_no_error(tmp_path):

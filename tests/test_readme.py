@@ -6,6 +6,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -102,7 +103,7 @@ def test_what_was_found_is_what_the_table_says():
         "l1"
     ]
     large, transform = codes["auto-encoder", 256], codes["block DCT 128", 128]
-    assert f"of the papers': {large:.3f}; 128 numbers of a block DCT reach {transform:.3f}" in text
+    assert f"of the papers' images: {large:.3f}; 128 numbers of a block DCT reach {transform:.3f}" in text
 
 
 def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
@@ -114,17 +115,24 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
         of[f"autoencoder_weight{one}"] - of[f"low_resolution_weight{two}"]
         for one, two in ((32, 4), (8, 4), (8, 8), (32, 32))
     ]
-    words = "the gap is {} at these weights, {} with 4 and 8, {} with 8 and 8, and {} with 32 and 32."
-    assert words.format(*(f"{gap:+.3f}".replace("-", "−") for gap in gaps)) in text
+    words = (
+        "the gap is {} at these weights, {} with 4 and 8, {} with 8 and 8, and {} with 32 and 32; by chance alone such "
+        "gaps differ by about {:.1f}."
+    )
+    spread = pd.read_csv(results / "main_metrics.csv").query("masks == 'irregular'").groupby("arm")[kid].std() * 1e3
+    chance = np.hypot(spread["low_resolution"], spread["autoencoder"])
+    assert words.format(*(f"{gap:+.3f}".replace("-", "−") for gap in gaps), chance) in text
     for name, seed, words in (
-        ("ship", "seed1", "{} ({} to {}, over photographs)"),
-        ("finetune", "finetuned_seed2", "again, {} ({} to {})"),
+        ("ship", "seed1", "{} ({} to {}) with centre and {} ({} to {}) with irregular holes"),
+        ("finetune", "finetuned_seed2", "(notebooks/results/finetune.md): {} ({} to {}) and {} ({} to {})."),
     ):
         pairs = pd.read_csv(results / f"{name}_comparison_contrasts.csv").set_index(
             ["first", "second", "metric", "masks"]
         )
-        gap = pairs.loc[(f"autoencoder_{seed}", f"low_resolution_{seed}", kid, "irregular")]
-        values = [number(gap[part], kid, difference=True) for part in ("difference", "low", "high")]
+        gaps = [
+            pairs.loc[(f"autoencoder_{seed}", f"low_resolution_{seed}", kid, one)] for one in ("center", "irregular")
+        ]
+        values = [number(gap[part], kid, difference=True) for gap in gaps for part in ("difference", "low", "high")]
         assert words.format(*values) in text
     sets = pd.read_csv(results / "scenes_comparison_sets.csv")
     sets = sets[(sets["masks"] == "irregular") & (sets["metric"] == kid)].set_index("method")["value"] * 1e3

@@ -77,7 +77,7 @@ def information(area: str) -> Callable[[Tables], Finding]:
     def rule(tables: Tables) -> Finding:
         finding = Finding(
             f"MEDFE+CAE's features, compared in all channels, hold more of the image than MEDFE's, in {area} cells.",
-            _KNOWN_RULE if area == "known" else "As 6, in cells of the hole.",
+            _KNOWN_RULE if area == "known" else "The same of cells of the hole, with the same reservation.",
             "main_channel_summary",
         )
         found = by_seed(tables, f"probe_{area}_all")

@@ -24,9 +24,9 @@ _HEAD = """\
 Small networks, two CPU cores, faces of 64×64 pixels unless said otherwise: evidence for this scale, not proof for the
 papers'. The trainings are short: 20,000 images, 2.5 % of the papers', at a learning rate that is probably too low for
 so few steps (so later pilots at other sizes say, see [plan](plan.md)); `rate` asks whether that matters. The losses
-are not quite the papers' either, the same for all arms: no style term (released code: 250), an L1 of the hole besides,
-weights of 0.05 and 0.1 of the adversarial and the perceptual term (0.2 each), and EfficientNet-Lite0 instead of VGG-16.
-The judge, EfficientNet-Lite2, is of the family of that network; no number here is by Inception.
+are not quite the released code's either, the same for all arms: no style term, an L1 of the hole besides, weaker
+adversarial and perceptual terms, slower critics, and EfficientNet-Lite0 instead of VGG-16 (`_SMALL_LOSSES` in
+medfe/config.py). The judge, EfficientNet-Lite2, is of the family of that network; no number here is by Inception.
 3.6 % of the test faces have [a copy](photographs/README.md#copies) among those trained on, which was found when
 `main` was done; it is the same for all arms.
 
@@ -41,7 +41,7 @@ The texture codes that the claims are tested with are not near-lossless (mean ab
 meant to lose texture, reach {structure}."""
 _BASELINES = """\
 Filling by the Navier–Stokes equations, which learns nothing, has on the same test faces a KID ×10³ of {kid_center}
-with centre and {kid_irregular} with irregular holes (MEDFE, mean of six trainings: {medfe_kid_center} and
+with centre and {kid_irregular} with irregular holes (MEDFE, mean of {trainings} trainings: {medfe_kid_center} and
 {medfe_kid_irregular}), and an L1 in the hole of {l1_center} and {l1_irregular}
 ({medfe_l1_center} and {medfe_l1_irregular})."""
 _SEPARATED = """\
@@ -167,18 +167,21 @@ def _fidelity(tables: Tables) -> list[str]:
 
 def _baselines(tables: Tables) -> list[str]:
     """Return what filling without learning reaches on the photographs of `main`, in words, where that is known."""
-    own, sets = tables.read("main_arms", "metric", "mean"), tables.read("main_comparison_sets", "metric", "value")
+    own, sets = tables.read("main_arms", "metric", "mean", "n"), tables.read("main_comparison_sets", "metric", "value")
     means = tables.read("main_comparison_means", "metric", "value", "by")
     if own is None or sets is None or means is None:
         return []
     other = pd.concat([sets, means[means["by"] == "all"]])
-    told: dict[str, str] = {}
+    told = {}
     for name, metric in (("kid", _KID), ("l1", "l1_hole")):
-        learned = own[(own["metric"] == metric) & (own["arm"] == "low_resolution")].set_index("masks")["mean"]
-        solved = other[(other["metric"] == metric) & (other["method"] == "navier_stokes")].set_index("masks")["value"]
+        learned = own[(own["metric"] == metric) & (own["arm"] == "low_resolution")].set_index("masks")
+        solved = other[(other["metric"] == metric) & (other["method"] == "navier_stokes")].set_index("masks")
         for masks in (_CENTER, _IRREGULAR):
-            told[f"{name}_{masks}"] = number(solved[masks], metric)
-            told[f"medfe_{name}_{masks}"] = number(learned[masks], metric)
+            if masks not in learned.index or masks not in solved.index:
+                return []
+            told[f"{name}_{masks}"] = number(solved["value"][masks], metric)
+            told[f"medfe_{name}_{masks}"] = number(learned["mean"][masks], metric)
+            told["trainings"] = str(learned["n"][masks])
     return [_BASELINES.format(**told)]
 
 

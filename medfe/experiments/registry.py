@@ -72,7 +72,7 @@ def _main() -> Experiment:
             ("low_resolution_matched", "low_resolution"), ("autoencoder", "low_resolution_matched"),
         ),
         relative_margin=0.045,
-        notes=("Registered in plan.md before the first run.",),
+        notes=("Registered in plan.md before the first run, but for `baselines`, which came when all else was known.",),
     )  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def _published() -> Experiment:
 
 
 def _smoke() -> Experiment:
-    """Everything that `main` does, in minutes: tiny networks that have learnt nothing."""
+    """The main steps of `main`, in minutes: tiny networks that have learnt nothing."""
     short = {"max_steps": 20, "save_every": 5, "log_every": 5}
     changes = {**short, "target": {"structure_image": "image"}}  # smoothing all photographs would take minutes
     evaluation = Evaluation("utkface/val", channels="utkface/val", n=32)

@@ -80,8 +80,9 @@ class Design(Settings):
     target_votes: int = Field(900, ge=1)
     """Answers after which nobody new is let in and results are shown; catch trials and repeats do not count.
 
-    All pairs of methods share them: of three methods each pair gets a third. The default is for one pair, 60 % of wins
-    and raters and pictures that differ (notebooks/06_human_preference.ipynb); `medfe study power` plans another.
+    All pairs of methods share them: of three methods each pair gets a third. The default is for one pair on some 90
+    pictures, 60 % of wins, and raters and pictures that differ (notebooks/06_human_preference.ipynb); `medfe study
+    power` plans another.
     """
     max_catch_failures: float = Field(0.25, ge=0, lt=1)
     """Exclusion rule: raters who fail more than this share of the catch trials they answered are left out of the

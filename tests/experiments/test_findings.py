@@ -31,6 +31,27 @@ def test_a_page_of_tables_that_are_gone_goes_and_another_s_page_stays(tmp_path):
     assert page.read_text() == "# My notes\n"
 
 
+def test_filling_without_learning_is_told_where_both_kinds_of_holes_of_both_are_there(tmp_path):
+    def row(value, masks, metric=KID, **names):
+        return {"metric": metric, "masks": masks, **names, **value}
+
+    masks = ("center", "irregular")
+    arms = [
+        row({"mean": 0.005, "n": 4}, one, metric, arm="low_resolution") for one in masks for metric in (KID, "l1_hole")
+    ]
+    solved = [row({"value": 0.02}, one, method="navier_stokes") for one in masks]
+    closer = [row({"value": 0.07, "by": "all"}, one, "l1_hole", method="navier_stokes") for one in masks]
+    write(tmp_path, "main_contrasts", [PRIMARY_ROW])
+    write(tmp_path, "main_comparison_sets", solved)
+    write(tmp_path, "main_comparison_means", closer)
+    for part, told in ((arms, True), (arms[:2], False), ([{**one, "arm": "none"} for one in arms], False)):
+        write(tmp_path, "main_arms", part)
+        (page,) = write_findings(tmp_path)
+        text = " ".join(page.read_text().split())
+        kids = "20.000 with centre and 20.000 with irregular holes (MEDFE, mean of 4 trainings: 5.000 and 5.000)"
+        assert (f"KID ×10³ of {kids}, and an L1 in the hole of 0.0700 and 0.0700 (0.0050 and 0.0050)." in text) is told
+
+
 def test_claims_are_shown_by_their_numbers_as_on_the_page(tmp_path):
     write(tmp_path, "main_contrasts", [PRIMARY_ROW])
     (page,) = write_findings(tmp_path)
