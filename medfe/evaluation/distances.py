@@ -7,11 +7,8 @@ one photograph would bias an unbiased estimator: name the photographs, and such 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from medfe.errors import MedfeError
 
@@ -51,77 +48,6 @@ def kid(
     return within - 2 * _mean_kernel(x, y, x_labels, y_labels)
 
 
-class SubsetKid(NamedTuple):
-    """KID over random subsets: the mean, and the spread over subsets, which is *not* a standard error of the mean."""
-
-    mean: float
-    std: float
-
-
-def kid_subsets(
-    reference: npt.ArrayLike, generated: npt.ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
-) -> SubsetKid:
-    """Return KID as papers print it: mean and spread over random subsets, computed by torch-fidelity.
-
-    Subsets overlap, so the spread depends on `subset_size` and not on the number of images. For an interval see
-    `medfe.evaluation.set_statistics.kid_interval`.
-
-    Raises:
-        MedfeError: if there are fewer images than a subset needs.
-    """
-    from torch_fidelity import metric_kid  # noqa: PLC0415 - takes seconds, and no other distance needs it
-
-    x, y = check_features(reference, generated)
-    if subset_size > min(len(x), len(y)):
-        raise MedfeError(f"subset_size: found {subset_size}, expected at most {min(len(x), len(y))}, the images given")
-    result = metric_kid.kid_features_to_metric(
-        torch.from_numpy(x),
-        torch.from_numpy(y),
-        kid_subsets=subsets,
-        kid_subset_size=subset_size,
-        rng_seed=seed,
-        verbose=False,
-    )
-    return SubsetKid(result[metric_kid.KEY_METRIC_KID_MEAN], result[metric_kid.KEY_METRIC_KID_STD])
-
-
-class Moments:
-    """Running mean and covariance of features, in float64; batches may come in any order and number."""
-
-    def __init__(self, dimension: int) -> None:
-        self.n = 0
-        self.mean: Array = np.zeros(dimension)
-        self._scatter: Array = np.zeros((dimension, dimension))
-
-    @classmethod
-    def of(cls, features: npt.ArrayLike) -> Moments:
-        """Return the moments of (N, d) features."""
-        rows = np.atleast_2d(np.asarray(features, dtype=np.float64))
-        return cls(rows.shape[1]).update(rows)
-
-    def update(self, features: npt.ArrayLike) -> Moments:
-        """Add (N, d) features and return self. The update is that of Chan, Golub and LeVeque (1983)."""
-        rows = np.atleast_2d(np.asarray(features, dtype=np.float64))
-        if rows.ndim != 2 or rows.shape[1] != len(self.mean) or not np.isfinite(rows).all():
-            raise MedfeError(f"features: found shape {rows.shape}, expected finite numbers, N×{len(self.mean)}")
-        if not len(rows):
-            return self
-        centre = rows.mean(axis=0)
-        rows = rows - centre
-        shift, total = centre - self.mean, self.n + len(rows)
-        self._scatter += rows.T @ rows + np.outer(shift, shift) * (self.n * len(rows) / total)
-        self.mean = self.mean + shift * (len(rows) / total)
-        self.n = total
-        return self
-
-    @property
-    def covariance(self) -> Array:
-        """(d, d) sample covariance, divisor n − 1."""
-        if self.n < 2:
-            raise MedfeError(f"features: found {self.n} images, a covariance needs at least 2")
-        return self._scatter / (self.n - 1)
-
-
 def frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> float:
     """Return the Fréchet distance of two sets of features through tr √(Σ₁Σ₂) = ‖A Bᵀ‖_* / √((N−1)(M−1)).
 
@@ -144,33 +70,12 @@ def frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> floa
     return float(shift @ shift + np.sum(a * a) + np.sum(b * b) - 2 * cross)
 
 
-def frechet_moments(first: Moments, second: Moments) -> float:
-    """Return the Fréchet distance ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 √(Σ₁Σ₂)) from means and covariances alone.
-
-    With any factors Σ = L Lᵀ, tr √(Σ₁Σ₂) is the nuclear norm of L₁ᵀ L₂, real by construction. Where a covariance is
-    singular (fewer images than dimensions) half of the digits are lost; `frechet_distance` keeps them.
-    """
-    shift = first.mean - second.mean
-    one, two = first.covariance, second.covariance
-    cross = np.linalg.svd(_factor(one).T @ _factor(two), compute_uv=False).sum()
-    return float(shift @ shift + np.trace(one) + np.trace(two) - 2 * cross)
-
-
 def _centred_root(features: Array) -> Array:
     """Return A, min(N, d)×d, with Aᵀ A the sample covariance of (N, d) features."""
     centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     if len(centred) <= centred.shape[1]:
         return np.asarray(centred, dtype=np.float64)
     return np.asarray(np.linalg.qr(centred, mode="r"), dtype=np.float64)
-
-
-def _factor(covariance: Array) -> Array:
-    """Return L with L Lᵀ = covariance: Cholesky's, or through eigenvalues where the matrix is singular."""
-    try:
-        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(covariance)
-        return np.asarray(vectors * np.sqrt(values.clip(min=0.0)), dtype=np.float64)
 
 
 def check_features(reference: npt.ArrayLike, generated: npt.ArrayLike) -> tuple[Array, Array]:
