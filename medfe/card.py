@@ -16,9 +16,11 @@ from medfe.training.initial import history_line
 from medfe.weightfiles import GENERATOR_FILE, read_metadata
 
 _LAST_ROWS = 10
+_TERMS = ("l1_image", "l1_hole", "adversarial", "perceptual", "style")
 _SAID_ELSEWHERE = FREE_SETTINGS | {
     "seed", "max_steps", "batch_size", "precision", "generator.head", "target.weight", "target.autoencoders",
-    "data.root", "losses.backbone_weights", "initial_weights",
+    "data.root", "losses.backbone", "losses.backbone_weights", "initial_weights",
+    *(f"losses.{term}" for term in _TERMS),
 }  # fmt: skip
 """Settings that the card says in other words, or that name files of a machine, or change no result."""
 
@@ -68,11 +70,10 @@ def weights_line(losses: LossConfig) -> str:
     """Return the weights of the losses beside the released code's, as a line of the card."""
 
     def listed(config: LossConfig) -> str:
-        terms = ("l1_image", "l1_hole", "adversarial", "perceptual", "style")
-        return ", ".join(f"{term} {getattr(config, term):g}" for term in terms) + f", on {config.backbone}"
+        return ", ".join(f"{term} {getattr(config, term):g}" for term in _TERMS) + f", on {config.backbone}"
 
-    own, papers = listed(losses), listed(LossConfig())
-    return f"- Weights of the losses: {own}" + (f"; the released code's: {papers}" if own != papers else "") + ".\n"
+    own, released = listed(losses), listed(LossConfig())
+    return f"- Weights of the losses: {own}" + (f"; the released code's: {released}" if own != released else "") + ".\n"
 
 
 def start_line(earlier: dict[str, Any]) -> str:

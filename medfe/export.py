@@ -131,7 +131,7 @@ def _check_autoencoders(folder: Path | None, runs: Sequence[Path], configs: Sequ
         if path.is_file() and used and weights_digest(path) != used:
             raise MedfeError(f"{path}: found other weights than those that arm {config.target.arm} was trained against")
     for kind in AUTOENCODER_KINDS:
-        check_finished(folder / f"{kind}.safetensors")
+        check_finished(folder / f"{kind}.safetensors", kind)
 
 
 def _digest_of_own(run: Path, config: RunConfig, kind: AutoencoderKind) -> str | None:

@@ -112,7 +112,7 @@ def test_finished_runs_become_half_precision_files_a_card_and_a_picture(tmp_path
 def test_the_card_names_settings_that_are_not_the_presets(tmp_path, photographs):
     run = finished_run(tmp_path / "run")
     config = RunConfig.create(
-        "tiny", "none", max_steps=2, seed=3, target={"seed": 7}, losses={"composite": True},
+        "tiny", "none", max_steps=2, seed=3, target={"seed": 7}, losses={"composite": True, "l1_hole": 3.0},
         data={"root": tmp_path, "color_jitter": 0.4, "mask_dir": tmp_path / "scribbles"},
     )  # fmt: skip
     save_config(run, config)
@@ -121,6 +121,7 @@ def test_the_card_names_settings_that_are_not_the_presets(tmp_path, photographs)
         "- Settings that differ from those of the preset: target.seed 7, losses.composite true, data.color_jitter 0.4, "
         'data.mask_dir "scribbles".\n'
     ) in text
+    assert "l1_hole 3, adversarial" in text
     assert str(tmp_path) not in text
     save_config(
         run, RunConfig.create("tiny", "none", max_steps=2, seed=3)
@@ -196,6 +197,12 @@ def test_weights_trained_against_auto_encoders_are_shipped_with_them(tmp_path, p
         path = tmp_path / "pair" / f"{kind}.safetensors"
         file = load_weights(path)
         save_weights(path, file.tensors, file.metadata | {"step": 2})
+    shutil.copytree(tmp_path / "pair", tmp_path / "swapped")
+    shutil.copy(tmp_path / "pair" / "structure.safetensors", tmp_path / "swapped" / "texture.safetensors")
+    for folder, words in (("swapped", "texture.safetensors: holds a 'structure'"), ("nowhere", "no such weight file")):
+        with pytest.raises(MedfeError, match=words):  # before anything is measured
+            export_weights([finished_run(tmp_path / f"run {folder}")], tmp_path / folder, tmp_path / "shipped", data="",
+                           val=tmp_path / "no photographs")  # fmt: skip
     shutil.copytree(tmp_path / "pair", tmp_path / "other")
     other = tmp_path / "other" / "structure.safetensors"
     file = load_weights(other)

@@ -71,3 +71,8 @@ class Comparison(Entry):
                 parts[name].append(table.assign(masks=masks))
         joined = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
         return {TABLES: {f"comparison_{name}": table for name, table in joined.items()}}
+
+
+def method_values(sets: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each method, masks and metric, from the two tables of a comparison, groups left out."""
+    return pd.concat([sets, means[means["by"] == "all"]], ignore_index=True)

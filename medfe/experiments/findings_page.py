@@ -11,6 +11,7 @@ import pandas as pd
 from medfe.evaluation.markdown import markdown
 from medfe.evaluation.names import number
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
+from medfe.experiments.comparison import method_values
 from medfe.experiments.contrasts import DESCRIPTIVE, SECONDARY
 from medfe.experiments.finding_tables import NOT_TESTED, NOT_YET, Finding, Tables, better, effect, seeds
 from medfe.experiments.findings import findings
@@ -25,8 +26,8 @@ Small networks, two CPU cores, faces of 64×64 pixels unless said otherwise: evi
 papers'. The trainings are short: 20,000 images, 2.5 % of the papers', at a learning rate that is probably too low for
 so few steps (so later pilots at other sizes say, see [plan](plan.md)); `rate` asks whether that matters. The losses
 are not quite the released code's either, the same for all arms: no style term, an L1 of the hole besides, weaker
-adversarial and perceptual terms, slower critics, and EfficientNet-Lite0 instead of VGG-16 (`_SMALL_LOSSES` in
-medfe/config.py). The judge, EfficientNet-Lite2, is of the family of that network; no number here is by Inception.
+adversarial and perceptual terms, slower critics, and EfficientNet-Lite0 instead of VGG-16 (the small presets
+of medfe/config.py). The judge, EfficientNet-Lite2, is of the family of that network; no number here is by Inception.
 3.6 % of the test faces have [a copy](photographs/README.md#copies) among those trained on, which was found when
 `main` was done; it is the same for all arms.
 
@@ -39,11 +40,11 @@ _FIDELITY = """\
 The texture codes that the claims are tested with are not near-lossless (mean absolute error below {limit:g}, images in
 [-1, 1]): on photographs of `val` the auto-encoders of `main` reach {texture}. Structure codes, which are
 meant to lose texture, reach {structure}."""
-_BASELINES = """\
-Filling by the Navier–Stokes equations, which learns nothing, has on the same test faces a KID ×10³ of {kid_center}
-with centre and {kid_irregular} with irregular holes (MEDFE, mean of {trainings} trainings: {medfe_kid_center} and
-{medfe_kid_irregular}), and an L1 in the hole of {l1_center} and {l1_irregular}
-({medfe_l1_center} and {medfe_l1_irregular})."""
+_BASELINES = f"""\
+Filling by the Navier–Stokes equations, which learns nothing, has on the same test faces a KID ×10³ of
+{{{_KID}_center}} with centre and {{{_KID}_irregular}} with irregular holes (MEDFE, mean of {{trainings}} trainings:
+{{medfe_{_KID}_center}} and {{medfe_{_KID}_irregular}}), and an L1 in the hole of
+{{l1_hole_center}} and {{l1_hole_irregular}} ({{medfe_l1_hole_center}} and {{medfe_l1_hole_irregular}})."""
 _SEPARATED = """\
 The two networks differ in several things at once; the other arms change fewer. First arm − second, KID, lower is
 better. Verdicts are on centre masks alone, corrected by Holm where tested; intervals are not corrected, and irregular
@@ -171,17 +172,16 @@ def _baselines(tables: Tables) -> list[str]:
     means = tables.read("main_comparison_means", "metric", "value", "by")
     if own is None or sets is None or means is None:
         return []
-    other = pd.concat([sets, means[means["by"] == "all"]])
-    told = {}
-    for name, metric in (("kid", _KID), ("l1", "l1_hole")):
-        learned = own[(own["metric"] == metric) & (own["arm"] == "low_resolution")].set_index("masks")
-        solved = other[(other["metric"] == metric) & (other["method"] == "navier_stokes")].set_index("masks")
-        for masks in (_CENTER, _IRREGULAR):
-            if masks not in learned.index or masks not in solved.index:
-                return []
-            told[f"{name}_{masks}"] = number(solved["value"][masks], metric)
-            told[f"medfe_{name}_{masks}"] = number(learned["mean"][masks], metric)
-            told["trainings"] = str(learned["n"][masks])
+    learned = own[own["arm"] == "low_resolution"].set_index(["metric", "masks"])
+    other = method_values(sets, means)
+    solved = other[other["method"] == "navier_stokes"].set_index(["metric", "masks"])["value"]
+    places = [(metric, masks) for metric in (_KID, "l1_hole") for masks in (_CENTER, _IRREGULAR)]
+    if not all(place in learned.index and place in solved.index for place in places):
+        return []
+    told = {"trainings": str(learned["n"][places[0]])}
+    for metric, masks in places:
+        told[f"{metric}_{masks}"] = number(solved[metric, masks], metric)
+        told[f"medfe_{metric}_{masks}"] = number(learned["mean"][metric, masks], metric)
     return [_BASELINES.format(**told)]
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from medfe.evaluation.markdown import markdown
 from medfe.evaluation.methods import BASELINES
 from medfe.evaluation.names import heading, number
+from medfe.experiments.comparison import method_values
 from medfe.experiments.contrasts import DESCRIPTIVE, NOT_SHOWN, PRIMARY, SECONDARY
 from medfe.experiments.entry import Experiment
 from medfe.experiments.records import EXCLUDED, Record
@@ -166,8 +167,7 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
 
 def _methods(tables: dict[str, pd.DataFrame]) -> str:
     """Return the compared methods' own numbers, baselines among them."""
-    means = tables["comparison_means"]
-    table = pd.concat([tables["comparison_sets"], means[means["by"] == "all"]])
+    table = method_values(tables["comparison_sets"], tables["comparison_means"])
     shown = [metric for metric in SHOWN if metric in set(table["metric"])]
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in table.to_dict("records"):

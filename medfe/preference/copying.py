@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,8 +15,8 @@ from medfe.preference import tables
 from medfe.preference.database import connect, reading, writing
 from medfe.preference.folder import sync_folder
 
-OF_DATABASE = ("", "-wal", "-shm")
-"""Endings of a SQLite database's files: itself, its log of writes, and the log's index."""
+SQLITE_SUFFIXES = ("", "-wal", "-shm")
+"""Endings of the names of a database's file, its log of writes, and the log's index."""
 _CHUNK = 1000  # rows copied at once
 _Filled = TypeVar("_Filled")
 
@@ -43,14 +45,30 @@ def write_database(
             with writing(engine) as connection:
                 tables.metadata.create_all(connection)
                 filled = fill(connection)
+            _into_one_file(engine)
         finally:
-            engine.dispose()  # which empties its log of writes
+            engine.dispose()
         publish(partial, path)
         sync_folder(path.parent)
     finally:
-        for suffix in OF_DATABASE:
+        for suffix in SQLITE_SUFFIXES:
             partial.with_name(partial.name + suffix).unlink(missing_ok=True)
     return filled
+
+
+def _into_one_file(engine: Engine) -> None:
+    """Bring what was written from the log into the database's file, and leave it without a log.
+
+    Closing the database would do so too, but where the disk is full it says nothing.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    try:
+        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from None
 
 
 def copy_rows(source: Engine, target: Connection) -> None:

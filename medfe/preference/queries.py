@@ -65,7 +65,7 @@ def participation(connection: Connection, now: float) -> Participation:
     answered = exists(select(votes.c.id).select_from(votes.join(trials)).where(trials.c.rater == raters.c.id))
     left = raters.c.withdrawn.is_not(None)
     unanswered = exists(select(trials.c.id).where(trials.c.rater == raters.c.id, ~_has_vote))
-    going_on = and_(~left, raters.c.deadline > now, unanswered)
+    going_on = and_(_may_answer(now), unanswered)
     counted = [func.count().filter(kind) for kind in (true(), and_(~left, ~answered), left, going_on)]
     row: Sequence[int] = connection.execute(select(*counted).select_from(raters)).one()
     return Participation(joined=row[0], silent=row[1], withdrawn=row[2], going_on=row[3])
@@ -88,4 +88,8 @@ def history(connection: Connection, study: Study, now: float) -> History:
 
 
 def _live(now: float) -> ColumnElement[bool]:
-    return or_(_has_vote, and_(raters.c.withdrawn.is_(None), raters.c.deadline > now))
+    return or_(_has_vote, _may_answer(now))
+
+
+def _may_answer(now: float) -> ColumnElement[bool]:
+    return and_(raters.c.withdrawn.is_(None), raters.c.deadline > now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from medfe.errors import MedfeError
 from medfe.preference import tables
-from medfe.preference.copying import OF_DATABASE, copy_rows, write_database
+from medfe.preference.copying import SQLITE_SUFFIXES, copy_rows, write_database
 from medfe.preference.database import connect, has_tables, reason, writing
 from medfe.preference.definition import Study
 from medfe.preference.queries import read_study
@@ -76,38 +76,45 @@ def _open_backup(source: Path, study: Study) -> VoteStore:
         raise MedfeError(f"{source}: no such file, expected what `medfe study backup` wrote")
     if source.with_name(source.name + "-wal").exists():
         raise MedfeError(f"{source}: is a database in use or left by a crash, expected what `medfe study backup` wrote")
-    # Never written to: the file may be protected, or all that is left.
-    file = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-    try:
-        found = str(file.execute("PRAGMA integrity_check").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        file.close()
-        raise MedfeError(f"{source}: damaged ({' '.join(found.split())})")
-    try:
-        return VoteStore(_engine(file), study)
-    except MedfeError as error:
-        file.close()
-        raise MedfeError(f"{source}: {error}") from None
+    with ExitStack() as stack:
+        try:
+            # Never written to: the file may be protected, or all that is left.
+            name = f"{source.absolute().as_uri()}?mode=ro&immutable=1"
+            file = stack.enter_context(closing(sqlite3.connect(name, uri=True, check_same_thread=False)))
+            found = str(file.execute("PRAGMA integrity_check").fetchone()[0])
+        except sqlite3.Error as error:
+            if _code(error) not in _DAMAGED:
+                raise MedfeError(f"{source}: cannot be read ({error})") from None
+            found = str(error)
+        if found != "ok":
+            raise MedfeError(f"{source}: damaged ({' '.join(found.split())})")
+        backup = VoteStore(_engine(file, source), study)
+        stack.pop_all()
+        return backup
 
 
 def _restore_file(backup: VoteStore, path: Path) -> Restored:
-    aside: list[Path] = []
+    # The log goes with its database: it would be played over any file put beside it.
+    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    names = {suffix: path.with_name(f"{path.name}.replaced-{now}{suffix}") for suffix in SQLITE_SUFFIXES}
+    aside = {path.with_name(path.name + suffix): name for suffix, name in names.items()}
     with _held(path, backup.study) as (gone, release):
 
-        def publish(new: Path, path: Path) -> None:
+        def publish(new: Path, final: Path) -> None:
             release()  # Windows renames no open file
-            aside.extend(_put_aside(path))
             try:
-                new.rename(path)
-            except OSError:
-                for old, suffix in zip(aside, OF_DATABASE, strict=False):
-                    old.rename(path.with_name(path.name + suffix))
+                for old, name in aside.items():
+                    if old.exists():
+                        old.rename(name)
+                new.rename(final)
+            except BaseException:
+                for old, name in aside.items():
+                    if name.exists():
+                        name.rename(old)
                 raise
 
         filled = write_database(path, lambda connection: _fill(backup, connection, gone), publish)
-    return Restored(*filled, aside[0] if aside else None)
+    return Restored(*filled, names[""] if names[""].exists() else None)
 
 
 def _fill(backup: VoteStore, connection: Connection, gone: _Withdrawn) -> tuple[int, int | None]:
@@ -160,31 +167,28 @@ def _held(path: Path, study: Study) -> Iterator[tuple[_Withdrawn, Callable[[], N
             file.execute("PRAGMA locking_mode = EXCLUSIVE")  # kept until it is closed
             file.execute("BEGIN EXCLUSIVE")
             file.execute("COMMIT")
-            with _engine(file).connect() as connection:
+            with _engine(file, path).connect() as connection:
                 gone = _withdrawn(connection, study)
         except (sqlite3.Error, DBAPIError) as error:
             fault = error.orig if isinstance(error, DBAPIError) else error
-            code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
-            if code in _BUSY:
+            if _code(fault) in _BUSY:
                 raise MedfeError(f"{path}: is in use, stop the server of the study first") from None
-            if code not in _DAMAGED:  # a damaged one is what is replaced
-                raise MedfeError(f"{path}: cannot be read ({fault})") from None
+            if _code(fault) not in _DAMAGED:  # a damaged one is what is replaced
+                raise MedfeError(
+                    f"{path}: cannot be read ({fault}); to restore without it, move it away: answers that were "
+                    "withdrawn since the backup then come back"
+                ) from None
         yield gone, stack.close
 
 
-def _engine(file: sqlite3.Connection) -> Engine:
-    return create_engine("sqlite+pysqlite://", creator=lambda: file, poolclass=StaticPool)
+def _engine(file: sqlite3.Connection, path: Path) -> Engine:
+    url = URL.create("sqlite+pysqlite", database=str(path))
+    return create_engine(url, creator=lambda: file, poolclass=StaticPool)
 
 
-def _put_aside(path: Path) -> list[Path]:
-    """Rename a SQLite database with its log, which would be played over any file put beside it; return new names."""
-    name = f"{path.name}.replaced-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
-    renamed = []
-    for suffix in OF_DATABASE:
-        old = path.with_name(path.name + suffix)
-        if old.exists():
-            renamed.append(old.rename(path.with_name(name + suffix)))
-    return renamed
+def _code(error: BaseException | None) -> int:
+    """Return SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _number_on(connection: Connection) -> None:

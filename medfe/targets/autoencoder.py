@@ -11,7 +11,7 @@ from medfe.models.autoencoder import Autoencoder, build_autoencoder
 from medfe.models.branches import Features
 from medfe.models.layers import initialize
 from medfe.targets.base import Target
-from medfe.weightfiles import fill, load_weights, read_metadata, weights_digest
+from medfe.weightfiles import fill, load_weights, weights_digest
 
 
 def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
@@ -30,13 +30,13 @@ def load_autoencoder(path: Path, kind: AutoencoderKind) -> Autoencoder:
     return autoencoder.eval().requires_grad_(False)
 
 
-def check_finished(path: Path) -> None:
+def check_finished(path: Path, kind: AutoencoderKind) -> None:
     """Check that an auto-encoder's training was not stopped before its last step.
 
     Raises:
-        MedfeError: if it was; weights that do not say so pass.
+        MedfeError: if it was, or the file does not hold that auto-encoder; weights that do not say so pass.
     """
-    said = read_metadata(path)
+    said = load_weights(path, kind).metadata
     done, wanted = said.get("step", 0), said.get("max_steps", 0)
     if done < wanted:
         raise MedfeError(
@@ -66,7 +66,7 @@ class AutoencoderCode(Target):
             )
         path = folder / f"{kind}.safetensors"
         autoencoder = load_autoencoder(path, kind)
-        check_finished(path)
+        check_finished(path, kind)
         found, expected = autoencoder.config, self.generator
         if (found.image_size, found.code_channels) != (expected.image_size, expected.feature_channels):
             raise MedfeError(

@@ -20,6 +20,7 @@ from sqlalchemy import select
 from medfe.preference import tokens
 from medfe.preference.database import database_url
 from medfe.preference.definition import Design, Item, Study, StudyMethod
+from medfe.preference.export import backup
 from medfe.preference.folder import save_picture, save_study
 from medfe.preference.records import Answer, RefusedError
 from medfe.preference.store import VoteStore
@@ -210,3 +211,21 @@ def postgresql():
         if hasattr(server, "process"):
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def joined(store, choice="left"):
+    """Join a study and answer all of it; return the token."""
+    token = store.join("1")
+    answer_all(store, token, choice)
+    return token
+
+
+def backed_up(make_study, copy):
+    """Return folder, study and database of a study that one rater answered, and that was then copied and closed."""
+    folder, study = make_study(target_votes=1000)
+    url = database_url(folder, None)
+    store = VoteStore.create(url, study)
+    joined(store)
+    backup(store, copy)
+    store.close()
+    return folder, study, url

@@ -1,12 +1,8 @@
-"""A backup in the place of the votes: after a crash, on both databases, and without what was withdrawn since."""
+"""A backup in the place of the votes: on both databases, and without what was withdrawn since."""
 
 import contextlib
 import shutil
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -18,13 +14,7 @@ from medfe.preference.export import backup, vote_table
 from medfe.preference.restore import _fill, restore
 from medfe.preference.store import VoteStore
 
-from .conftest import answer, answer_all, count, refused, rows
-
-
-def joined(store, choice="left"):
-    token = store.join("1")
-    answer_all(store, token, choice)
-    return token
+from .conftest import answer, answer_all, backed_up, count, joined, refused, rows
 
 
 def test_votes_are_again_as_they_were_and_the_study_goes_on(new_store, tmp_path):
@@ -97,92 +87,8 @@ def test_a_database_of_another_study_is_left_alone(new_database, make_study, tmp
     assert restore(tmp_path / "copy.sqlite", fresh, study) == (8, None, None)
 
 
-def no_space():
-    raise OSError(28, "No space left on device")
-
-
-def test_if_it_fails_the_old_votes_are_where_they_were(new_store, tmp_path, monkeypatch):
-    store = new_store(target_votes=1000)
-    token = joined(store)
-    backup(store, tmp_path / "copy.sqlite")
-    store.withdraw(token)
-    joined(store)
-    url, study, before = store.engine.url, store.study, vote_table(store)
-    store.close()
-    statement = DBAPIError("INSERT", {}, Exception("database or disk is full"))
-    with monkeypatch.context() as patch:
-        patch.setattr("medfe.preference.restore.delete_answers", Mock(side_effect=statement))
-        with pytest.raises(MedfeError, match=r"cannot be written .*disk is full"):
-            restore(tmp_path / "copy.sqlite", url, study)
-    again = VoteStore.open(url, study)
-    assert vote_table(again).equals(before)
-    again.close()
-    assert not list(tmp_path.glob(".*.part*"))
-    if url.get_backend_name() == "sqlite":
-        rename = Path.rename
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "rename", lambda old, new: no_space() if old.suffix == ".part" else rename(old, new))
-            with pytest.raises(MedfeError, match=r"cannot be written .*No space left"):
-                restore(tmp_path / "copy.sqlite", url, study)
-        assert not list(tmp_path.glob("*.replaced-*"))
-        again = VoteStore.open(url, study)
-        assert vote_table(again).equals(before)
-        again.close()
-    assert restore(tmp_path / "copy.sqlite", url, study)[:2] == (0, 1)
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from medfe.preference.database import database_url
-from medfe.preference import tokens
-from medfe.preference.folder import load_study
-from medfe.preference.records import Answer
-from medfe.preference.store import VoteStore
-folder = Path(sys.argv[1])
-store = VoteStore.open(database_url(folder, None), load_study(folder))
-for _ in range(4):
-    token = store.join("1")
-    while trial := store.next_trial(token):
-        store.vote(token, trial.name, Answer(tokens.random_name(), "left", milliseconds=900, viewport=(800, 600)))
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
-@pytest.mark.parametrize("damaged", [False, True])
-def test_after_a_crash_the_log_of_writes_is_not_played_over_the_backup(make_study, tmp_path, damaged):
-    folder, study = make_study(target_votes=1000)
-    url = database_url(folder, None)
-    store = VoteStore.create(url, study)
-    joined(store)
-    backup(store, tmp_path / "copy.sqlite")
-    store.close()
-    subprocess.run([sys.executable, "-c", KILLED, folder], check=False)
-    assert (folder / "votes.sqlite-wal").stat().st_size > 0
-    if damaged:
-        (folder / "votes.sqlite").write_bytes(b"no database" * 1000)
-    found = restore(tmp_path / "copy.sqlite", url, study)
-    assert (found.votes, found.withdrawn) == (8, None if damaged else 0)
-    assert found.put_aside.is_file()
-    again = VoteStore.open(url, study)
-    try:
-        assert count(again, tables.votes) == 8
-        assert (folder / "votes.sqlite").stat().st_mode & 0o077 == 0
-    finally:
-        again.close()
-    with sqlite3.connect(folder / "votes.sqlite") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
 def test_a_server_cannot_begin_while_votes_are_restored(make_study, tmp_path, monkeypatch):
-    folder, study = make_study(target_votes=1000)
-    url = database_url(folder, None)
-    store = VoteStore.create(url, study)
-    joined(store)
-    backup(store, tmp_path / "copy.sqlite")
-    store.close()
-    (tmp_path / "copy.sqlite").chmod(0o400)  # a backup is only read
+    _, study, url = backed_up(make_study, tmp_path / "copy.sqlite")
     monkeypatch.setattr("medfe.preference.database.BUSY_SECONDS", 0.2)
     refusals = []
 
@@ -200,18 +106,15 @@ def test_a_server_cannot_begin_while_votes_are_restored(make_study, tmp_path, mo
     assert "locked" in refusals[0]
 
 
-def test_old_votes_that_cannot_be_opened_are_not_taken_for_damaged(make_study, tmp_path):
-    folder, study = make_study(target_votes=1000)
-    url = database_url(folder, None)
-    store = VoteStore.create(url, study)
-    joined(store)
-    backup(store, tmp_path / "copy.sqlite")
-    store.close()
-    (folder / "votes.sqlite").rename(folder / "elsewhere")
-    (folder / "votes.sqlite").mkdir()  # SQLite answers as where permission is missing, of whom root has all
-    with pytest.raises(MedfeError, match=r"votes\.sqlite: cannot be read \(unable to open database file\)"):
-        restore(tmp_path / "copy.sqlite", url, study)
-    assert (folder / "votes.sqlite").is_dir()
+def test_a_backup_is_only_read_whoever_looked_at_it_before(make_study, tmp_path):
+    copy = tmp_path / "alone" / "copy.sqlite"
+    _, study, url = backed_up(make_study, copy)
+    content = copy.read_bytes()
+    with contextlib.closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro", uri=True)) as reader:
+        assert reader.execute("SELECT count(*) FROM votes").fetchone() == (8,)
+    assert restore(copy, url, study).votes == 8
+    assert copy.read_bytes() == content
+    assert list(copy.parent.iterdir()) == [copy]
 
 
 def test_a_served_study_a_damaged_backup_and_that_of_another_study_are_refused(make_study, tmp_path):
@@ -228,7 +131,7 @@ def test_a_served_study_a_damaged_backup_and_that_of_another_study_are_refused(m
     joined(store)
     store.close()
     _, other = make_study("other", target_votes=7)
-    with pytest.raises(MedfeError, match="belongs to another study"):
+    with pytest.raises(MedfeError, match=r"copy\.sqlite: belongs to another study"):
         restore(copy, url, other)
     with pytest.raises(MedfeError, match=r"nothing\.sqlite: no such file"):
         restore(tmp_path / "nothing.sqlite", url, study)
