@@ -125,18 +125,22 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
     )
     spread = 1e3 * (own["autoencoder"] - own["low_resolution"]).std()
     assert words.format(*(f"{gap:+.3f}".replace("-", "−") for gap in gaps), spread) in text
-    for name, seed, words in (
-        ("ship", "seed1", "{} ({} to {}) with centre and {} ({} to {}) with irregular holes"),
-        ("finetune", "finetuned_seed2", "(notebooks/results/finetune.md): {} ({} to {}) and {} ({} to {})."),
-    ):
-        pairs = pd.read_csv(results / f"{name}_comparison_contrasts.csv").set_index(
-            ["first", "second", "metric", "masks"]
-        )
-        gaps = [
-            pairs.loc[(f"autoencoder_{seed}", f"low_resolution_{seed}", kid, one)] for one in ("center", "irregular")
-        ]
-        values = [number(gap[part], kid, difference=True) for gap in gaps for part in ("difference", "low", "high")]
-        assert words.format(*values) in text
+    steps = (
+        ("ship", "60,000 images", "seed1"),
+        ("finetune", "90,000", "finetuned_seed2"),
+        ("longer", "190,000", "longer_seed3"),
+    )
+    for name, images, seed in steps:
+        pairs = pd.read_csv(results / f"{name}_comparison_contrasts.csv").set_index(["first", "second"])
+        pair = pairs.loc[(f"autoencoder_{seed}", f"low_resolution_{seed}")].set_index(["metric", "masks"])
+        gaps = pair.loc[[(kid, "center"), (kid, "irregular")], ["difference", "low", "high"]].to_numpy().ravel()
+        between = "{} with centre and {} with irregular holes" if name == "ship" else "{} and {}"
+        words = f"after [{images}](notebooks/results/{name}.md) " + between.replace("{}", "{} ({} to {})")
+        assert words.format(*(number(value, kid, difference=True) for value in gaps)) in text
+        closer = pair.drop(index=[kid, "fd_efficientnet_lite2"], level="metric")
+        assert set(closer.index.get_level_values("metric")) == {"l1", "l1_hole", "psnr", "ssim", "ssim_hole"}
+        assert ((closer["difference"] < 0) == closer["lower_is_better"]).all()
+    assert "In L1, PSNR and SSIM MEDFE+CAE is the closer one each time." in text
     sets = pd.read_csv(results / "scenes_comparison_sets.csv")
     sets = sets[(sets["masks"] == "irregular") & (sets["metric"] == kid)].set_index("method")["value"] * 1e3
     networks = sets[sets.index.str.contains("seed")]

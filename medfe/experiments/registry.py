@@ -135,13 +135,13 @@ def _loss_weights() -> Experiment:
         descriptive=tuple((name, "preset") for name in changes if name != "preset"),
         notes=(
             "One seed, 3,200 images a run, judged on val (n = 495): a choice, no verdict. Rates and batches were tried "
-            "after `main`, for the weights that are shipped; all other experiments keep those of `preset`.",
+            "after `main`, for `ship`; all other experiments keep those of `preset`.",
         ),
     )  # fmt: skip
 
 
 def _rate() -> Experiment:
-    """Both arms of `main` at the rate of the shipped weights: three seeds, the auto-encoders of `main`."""
+    """Both arms of `main` at the rate of `ship`: three seeds, the auto-encoders of `main`."""
     entries: list[Entry] = []
     for seed in range(3):
         entries.append(pair("faces64", seed, "utkface/train", "utkface/val"))

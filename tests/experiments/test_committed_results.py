@@ -10,6 +10,8 @@ import pytest
 from medfe.experiments.findings_page import write_findings
 from medfe.experiments.registry import EXPERIMENTS
 from medfe.experiments.summary import summarize
+from medfe.inference import shipped_file
+from medfe.weightfiles import weights_digest
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 RECORDED = sorted(path.name for path in (RESULTS / "runs").iterdir() if path.is_dir())
@@ -35,6 +37,13 @@ def test_every_record_is_of_a_registered_run_as_it_is_registered_now(path):
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["digest"] == experiment[path.stem].digest(experiment)
     assert record["settings"] == json.loads(json.dumps(experiment[path.stem].settings(experiment)))
+
+
+def test_the_shipped_weights_are_those_that_the_plan_says_and_the_records_know():
+    made = {arm: json.loads((RESULTS / f"runs/longer/{arm}_longer_seed3.json").read_text(encoding="utf-8"))["weights"]
+            for arm in ("low_resolution", "autoencoder")}  # fmt: skip
+    made |= json.loads((RESULTS / "runs/ship/autoencoders_seed0.json").read_text(encoding="utf-8"))["weights"]
+    assert {name: weights_digest(shipped_file("faces128", name)) for name in made} == made
 
 
 def test_verdicts_come_from_the_tables(tmp_path):

@@ -43,7 +43,7 @@ def test_every_run_sees_20000_images_and_a_pair_60000_each():
                 assert entry.config("texture").max_steps * entry.config("structure").batch_size == 60_000
 
 
-def test_shipped_weights_of_both_arms_have_seen_60000_images_in_two_halves():
+def test_both_arms_of_ship_have_seen_60000_images_in_two_halves():
     experiment = EXPERIMENTS["ship"]
     for arm in ("low_resolution", "autoencoder"):
         first, second = (entry for entry in generators("ship") if entry.target == arm)
@@ -60,7 +60,7 @@ def test_shipped_weights_of_both_arms_have_seen_60000_images_in_two_halves():
     assert experiment["comparison"].needs == ("low_resolution_seed1", "autoencoder_seed1")
 
 
-def test_fine_tuning_goes_on_from_the_shipped_weights_with_another_adversarial_weight_alone():
+def test_fine_tuning_goes_on_from_the_weights_of_ship_with_another_adversarial_weight_alone():
     ship, finetune = EXPERIMENTS["ship"], EXPERIMENTS["finetune"]
     for arm in ("low_resolution", "autoencoder"):
         before, after = (finetune[name] for name in (f"{arm}_seed1", f"{arm}_finetuned_seed2"))
@@ -74,7 +74,7 @@ def test_fine_tuning_goes_on_from_the_shipped_weights_with_another_adversarial_w
         assert (f"{arm}_finetuned_seed2", before.name) in finetune["comparison"].contrasts
 
 
-def test_longer_goes_on_from_the_fine_tuned_weights_and_is_compared_with_the_shipped_ones():
+def test_longer_goes_on_from_the_fine_tuned_weights_and_is_compared_with_those_of_ship():
     finetune, longer = EXPERIMENTS["finetune"], EXPERIMENTS["longer"]
     for arm in ("low_resolution", "autoencoder"):
         before, after = longer[f"{arm}_finetuned_seed2"], longer[f"{arm}_longer_seed3"]
