@@ -150,6 +150,32 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
     )
 
 
+def test_the_table_of_the_shipped_models_is_that_of_their_comparison():
+    stem, metrics = (
+        ROOT / "notebooks/results",
+        ("kid_efficientnet_lite2", "fd_efficientnet_lite2", "psnr", "ssim", "l1_hole"),
+    )
+    both = [
+        pd.read_csv(stem / f"longer_comparison_{name}.csv").query("masks == 'center'") for name in ("sets", "means")
+    ]
+    values = pd.concat([both[0], both[1].query("by == 'all'")]).set_index(["method", "metric"])
+    names = {f"faces128/{arm}": f"{arm}_longer_seed3" for arm in ARMS[:2]}
+    for name in (*names, "mean_fill", "telea", "navier_stokes"):
+        rows = (values.loc[(names.get(name, name), metric), ["value", "low", "high"]] for metric in metrics)
+        told = (
+            "{} ({} to {})".format(*(number(one, metric) for one in row))
+            for metric, row in zip(metrics, rows, strict=True)
+        )
+        assert f"| `{name}` | {' | '.join(told)} |" in README
+    assert set(values["photographs"]) == {2551}
+    copies = pd.read_csv(stem / "photographs/utkface_test_copies_in_train.csv")
+    assert f"{copies['name'].nunique()} of them with [a copy]" in README
+    pairs = pd.read_csv(stem / "longer_comparison_contrasts.csv").query("masks == 'center'")
+    gap = pairs.set_index(["first", "second", "metric"]).loc[(*reversed(names.values()), metrics[0])]
+    told = (number(-gap[part], metrics[0], difference=True) for part in ("difference", "high", "low"))
+    assert "(difference {}, {} to {})".format(*told) in " ".join(README.split())
+
+
 def test_what_the_released_convention_costs_is_what_the_tables_say():
     kid, masks = "kid_efficientnet_lite2", ["center", "irregular"]
     table = pd.read_csv(ROOT / "notebooks/results/published_contrasts.csv")
