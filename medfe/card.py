@@ -133,8 +133,8 @@ def error_section(path: Path, runs: Sequence[Path]) -> str:
     return (
         "## Error by age and sex\n\n"
         f"Mean L1 in {hole}, images in [0, 1], with {level:g} % intervals over {total} test photographs whose names "
-        "tell age and sex, of one training each. Ages are estimates, and sex is recorded as male or female, both as "
-        "the names of the files say them.\n\n"
+        "tell age and sex, of one training each, called as its folder. Ages are estimates, and sex is recorded as male "
+        "or female, both as the names of the files say them.\n\n"
         + markdown(["group", "photographs", *(f"`{name}`" for name in cells)], rows)
         + "\n\n"
     )

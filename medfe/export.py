@@ -24,7 +24,7 @@ from medfe.targets.autoencoder import check_finished, load_autoencoder
 from medfe.training.autoencoder import reconstruction_l1
 from medfe.training.checkpoint import load_config
 from medfe.training.logging import METRICS_FILE
-from medfe.weightfiles import GENERATOR_FILE, load_weights, read_metadata, save_weights, weights_digest
+from medfe.weightfiles import GENERATOR_FILE, commit_words, load_weights, read_metadata, save_weights, weights_digest
 
 GRID_FILE = "samples.png"
 CARD_FILE = "card.md"
@@ -158,7 +158,7 @@ def _export_generator(run: Path, out: Path, val: Path) -> str:
         f"### {path.name}\n\n"
         f"- Generator, arm `{config.target.arm}`, head `{config.generator.head}`, intermediate term × "
         f"{config.target.weight:g}; {meta['step']} steps of {config.batch_size}, {meta['images']} images, seed "
-        f"{meta['seed']}, commit {meta['commit'] or 'unknown'}{precision}. Moving average of the weights.\n"
+        f"{meta['seed']}, {commit_words(meta)}{precision}. Moving average of the weights.\n"
         f"{weights_line(config.losses)}"
         f"{settings_line(config)}"
         f"{''.join(start_line(earlier) for earlier in reversed(meta.get('earlier', [])))}"
@@ -177,7 +177,7 @@ def _export_autoencoder(folder: Path, kind: AutoencoderKind, out: Path, val: Pat
     return (
         f"### {path.name}\n\n"
         f"- Auto-encoder, code of {autoencoder.config.code_channels} channels; {file.metadata['images']} images, "
-        f"seed {file.metadata['seed']}, commit {file.metadata['commit'] or 'unknown'}.\n"
+        f"seed {file.metadata['seed']}, {commit_words(file.metadata)}.\n"
         f"- Reconstruction L1 on held-out photographs, images in [-1, 1]: {error:.4f}.\n"
     )
 

@@ -115,6 +115,12 @@ def weights_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def commit_words(metadata: Mapping[str, Any]) -> str:
+    """Return the commits of the code that made weights, in words; several where a training was gone on with."""
+    commits = str(metadata.get("commit") or "").split()
+    return f"commits {', then '.join(commits)}" if len(commits) > 1 else f"commit {''.join(commits) or 'unknown'}"
+
+
 def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 

@@ -1,5 +1,6 @@
 """What the README says can be done can be done."""
 
+import json
 import re
 import shlex
 import sys
@@ -54,6 +55,11 @@ def test_own_target_of_the_readme_gives_a_loss(monkeypatch):
     assert goals.texture.shape == (2, 6, 8, 8)
     assert goals.texture.abs().max() > 0
     assert flat.texture[:, :, :-1, :-1].abs().max() == 0
+
+
+def images_of(experiment, run):
+    record = json.loads((ROOT / f"notebooks/results/runs/{experiment}/{run}.json").read_text(encoding="utf-8"))
+    return record["training"]["images"]
 
 
 def test_what_was_found_is_what_the_table_says():
@@ -125,12 +131,14 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
     )
     spread = 1e3 * (own["autoencoder"] - own["low_resolution"]).std()
     assert words.format(*(f"{gap:+.3f}".replace("-", "−") for gap in gaps), spread) in text
-    steps = (
-        ("ship", "60,000 images", "seed1"),
-        ("finetune", "90,000", "finetuned_seed2"),
-        ("longer", "190,000", "longer_seed3"),
-    )
-    for name, images, seed in steps:
+    seen = 0
+    for name, runs in (
+        ("ship", ("first_half_seed0", "seed1")), ("finetune", ("finetuned_seed2",)), ("longer", ("longer_seed3",)),
+    ):  # fmt: skip
+        each = [[images_of(name, f"{arm}_{run}") for run in runs] for arm in ARMS[:2]]
+        assert each[0] == each[1]
+        seen, seed = seen + sum(each[0]), runs[-1]
+        images = f"{seen:,} images" if name == "ship" else f"{seen:,}"
         pairs = pd.read_csv(results / f"{name}_comparison_contrasts.csv").set_index(["first", "second"])
         pair = pairs.loc[(f"autoencoder_{seed}", f"low_resolution_{seed}")].set_index(["metric", "masks"])
         gaps = pair.loc[[(kid, "center"), (kid, "irregular")], ["difference", "low", "high"]].to_numpy().ravel()
@@ -140,7 +148,15 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
         closer = pair.drop(index=[kid, "fd_efficientnet_lite2"], level="metric")
         assert set(closer.index.get_level_values("metric")) == {"l1", "l1_hole", "psnr", "ssim", "ssim_hole"}
         assert ((closer["difference"] < 0) == closer["lower_is_better"]).all()
+        if name == "longer":
+            own = pairs.loc[("low_resolution_longer_seed3", "low_resolution_seed1")].set_index(["metric", "masks"])
+            risen = (
+                number(own[part][kid, "irregular"], kid, difference=True) for part in ("difference", "low", "high")
+            )
+            assert "but for MEDFE with irregular holes ({}, {} to {})".format(*risen) in text
     assert "In L1, PSNR and SSIM MEDFE+CAE is the closer one each time." in text
+    assert f"trained on two CPU cores with this code, {seen:,} images each" in text
+    assert f"one training each of {seen:,} images" in text
     sets = pd.read_csv(results / "scenes_comparison_sets.csv")
     sets = sets[(sets["masks"] == "irregular") & (sets["metric"] == kid)].set_index("method")["value"] * 1e3
     networks = sets[sets.index.str.contains("seed")]
@@ -151,12 +167,10 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
 
 
 def test_the_table_of_the_shipped_models_is_that_of_their_comparison():
-    stem, metrics = (
-        ROOT / "notebooks/results",
-        ("kid_efficientnet_lite2", "fd_efficientnet_lite2", "psnr", "ssim", "l1_hole"),
-    )
+    results = ROOT / "notebooks/results"
+    metrics = ("kid_efficientnet_lite2", "fd_efficientnet_lite2", "psnr", "ssim", "l1_hole")
     both = [
-        pd.read_csv(stem / f"longer_comparison_{name}.csv").query("masks == 'center'") for name in ("sets", "means")
+        pd.read_csv(results / f"longer_comparison_{name}.csv").query("masks == 'center'") for name in ("sets", "means")
     ]
     values = pd.concat([both[0], both[1].query("by == 'all'")]).set_index(["method", "metric"])
     names = {f"faces128/{arm}": f"{arm}_longer_seed3" for arm in ARMS[:2]}
@@ -168,12 +182,12 @@ def test_the_table_of_the_shipped_models_is_that_of_their_comparison():
         )
         assert f"| `{name}` | {' | '.join(told)} |" in README
     assert set(values["photographs"]) == {2551}
-    copies = pd.read_csv(stem / "photographs/utkface_test_copies_in_train.csv")
+    copies = pd.read_csv(results / "photographs/utkface_test_copies_in_train.csv")
     assert f"{copies['name'].nunique()} of them with [a copy]" in README
-    pairs = pd.read_csv(stem / "longer_comparison_contrasts.csv").query("masks == 'center'")
+    pairs = pd.read_csv(results / "longer_comparison_contrasts.csv").query("masks == 'center'")
     gap = pairs.set_index(["first", "second", "metric"]).loc[(*reversed(names.values()), metrics[0])]
-    told = (number(-gap[part], metrics[0], difference=True) for part in ("difference", "high", "low"))
-    assert "(difference {}, {} to {})".format(*told) in " ".join(README.split())
+    told = (number(gap[part], metrics[0], difference=True) for part in ("difference", "low", "high"))
+    assert "(second − first {}, {} to {})".format(*told) in " ".join(README.split())
 
 
 def test_what_the_released_convention_costs_is_what_the_tables_say():

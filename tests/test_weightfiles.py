@@ -11,7 +11,7 @@ from torch import nn
 
 from medfe import weightfiles
 from medfe.errors import MedfeError
-from medfe.weightfiles import fill, load_weights, save_weights
+from medfe.weightfiles import commit_words, fill, load_weights, save_weights
 
 METADATA = {"kind": "generator", "config": {"image_size": 64, "name": "ä"}, "steps": [1, 2], "none": None}
 
@@ -34,6 +34,17 @@ def test_tensors_and_metadata_come_back_bit_for_bit(path):
     for name, tensor in tensors().items():
         assert torch.equal(file.tensors[name], tensor)
         assert file.tensors[name].dtype == tensor.dtype
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"commit": "0123456789ab"}, "commit 0123456789ab"), ({}, "commit unknown"), ({"commit": None}, "commit unknown"),
+        ({"commit": "0123456789ab ba9876543210"}, "commits 0123456789ab, then ba9876543210"),
+    ],
+)  # fmt: skip
+def test_commits_are_told_in_their_order(metadata, words):
+    assert commit_words(metadata) == words
 
 
 def test_float16_halves_the_file_and_comes_back_as_float32(path):

@@ -186,7 +186,7 @@ class Export:
     """Folder of the auto-encoders that an arm used."""
     errors: Path | None = None
     """Table of an evaluation, means by age and sex in it, for the card: means.csv of medfe evaluate, or
-    ship_comparison_means.csv."""
+    an experiment's EXPERIMENT_comparison_means.csv."""
 
     def run(self) -> None:
         """Export."""

@@ -257,7 +257,7 @@ def _precision(records: dict[str, Record]) -> str:
 def _origin(experiment: Experiment, records: dict[str, Record]) -> str:
     commits = ", ".join(dict.fromkeys(f"`{one}`" for record in records.values() for one in record["commit"].split()))
     owners = dict.fromkeys(record["experiment"] for record in records.values())
-    folders = " and ".join(f"`notebooks/results/runs/{owner}/`" for owner in owners)
+    folders = ", ".join(f"`notebooks/results/runs/{owner}/`" for owner in owners)
     precision = _precision(records)
     versions: dict[str, dict[str, None]] = {}
     for record in records.values():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medfe.config import GeneratorConfig, RunConfig, parse
 from medfe.errors import MedfeError
-from medfe.weightfiles import load_weights
+from medfe.weightfiles import commit_words, load_weights
 
 _HISTORY = ("preset", "seed", "step", "images", "commit", "precision", "rounded")
 
@@ -36,7 +36,7 @@ def history_line(one: Mapping[str, Any]) -> str:
         f"{one['images']} images" if one.get("images") else "an unknown number of images",
         f"arm `{one['arm']}`" if one.get("arm") else "",
         "" if one.get("seed") is None else f"seed {one['seed']}",
-        f"commit {one.get('commit') or 'unknown'}",
+        commit_words(one),
         one.get("precision") or "",
     ]
     return ", ".join(word for word in said if word)

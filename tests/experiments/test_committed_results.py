@@ -39,11 +39,28 @@ def test_every_record_is_of_a_registered_run_as_it_is_registered_now(path):
     assert record["settings"] == json.loads(json.dumps(experiment[path.stem].settings(experiment)))
 
 
-def test_the_shipped_weights_are_those_that_the_plan_says_and_the_records_know():
+def test_the_shipped_weights_are_those_of_longer_and_of_the_auto_encoders_of_ship():
     made = {arm: json.loads((RESULTS / f"runs/longer/{arm}_longer_seed3.json").read_text(encoding="utf-8"))["weights"]
             for arm in ("low_resolution", "autoencoder")}  # fmt: skip
     made |= json.loads((RESULTS / "runs/ship/autoencoders_seed0.json").read_text(encoding="utf-8"))["weights"]
     assert {name: weights_digest(shipped_file("faces128", name)) for name in made} == made
+
+
+def test_what_is_shipped_was_chosen_by_the_numbers_that_are_told():
+    told = (RESULTS / "choices/README.md").read_text(encoding="utf-8")
+    kid = {}
+    for name in ("finetune", "longer"):
+        sets = pd.read_csv(RESULTS / f"choices/{name}_sets.csv").query("metric == 'kid_efficientnet_lite2'")
+        for (method, masks), value in sets.set_index(["method", "masks"])["value"].items():
+            when, _, arm = method.partition("_")
+            kid["ship" if when == "before" else name, arm, masks] = 1e3 * value
+    steps, arms = ("ship", "finetune", "longer"), ("low_resolution", "autoencoder")
+    mean = {(step, arm): (kid[step, arm, "center"] + kid[step, arm, "irregular"]) / 2 for step in steps for arm in arms}
+    for arm in arms:
+        for masks, word in (("center", "centre"), ("irregular", "irregular")):
+            assert f"| `{arm}` | {word} | {' | '.join(f'{kid[step, arm, masks]:.3f}' for step in steps)} |" in told
+        assert f"| `{arm}` | mean of both | {' | '.join(f'{mean[step, arm]:.3f}' for step in steps)} |" in told
+        assert mean["longer", arm] < mean["ship", arm]  # the rule
 
 
 def test_verdicts_come_from_the_tables(tmp_path):
