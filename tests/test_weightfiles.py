@@ -39,10 +39,12 @@ def test_tensors_and_metadata_come_back_bit_for_bit(path):
 @pytest.mark.parametrize(
     ("metadata", "words"),
     [
-        ({"commit": "0123456789ab"}, "commit 0123456789ab"), ({}, "commit unknown"), ({"commit": None}, "commit unknown"),
+        ({"commit": "0123456789ab"}, "commit 0123456789ab"),
+        ({}, "commit unknown"),
+        ({"commit": None}, "commit unknown"),
         ({"commit": "0123456789ab ba9876543210"}, "commits 0123456789ab, then ba9876543210"),
     ],
-)  # fmt: skip
+)
 def test_commits_are_told_in_their_order(metadata, words):
     assert commit_words(metadata) == words
 
