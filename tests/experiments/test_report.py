@@ -41,7 +41,7 @@ def test_every_folder_with_records_of_the_report_is_named(finished, results):
     path = other / f"{RUNS[0]}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"experiment": "other"}))
     said = origin(finished.experiment, results)
-    assert "`notebooks/results/runs/other/` and `notebooks/results/runs/small/`" in said
+    assert "`notebooks/results/runs/other/`, `notebooks/results/runs/small/`" in said
 
 
 def test_missing_and_excluded_runs_are_named(finished, results):
