@@ -157,6 +157,16 @@ def test_what_is_said_of_weights_and_baselines_is_what_the_tables_say():
     assert "In L1, PSNR and SSIM MEDFE+CAE is the closer one each time." in text
     assert f"trained on two CPU cores with this code, {seen:,} images each" in text
     assert f"one training each of {seen:,} images" in text
+    means = pd.read_csv(results / "rate_arms.csv").set_index(["metric", "masks", "arm"])["mean"]
+    rates = pd.read_csv(results / "rate_contrasts.csv").set_index(["metric", "masks"])
+    words = (
+        "(KID ×10³ {} and {} with centre, {} and {} with irregular holes), and the difference is {} ({} to {}) and {} "
+        "({} to {})"
+    )
+    places = [(kid, masks) for masks in ("center", "irregular")]
+    reached = [number(means[(*place, f"{arm}_rate_x4")], kid) for place in places for arm in ARMS[:2]]
+    gaps = rates.loc[places, ["difference", "low", "high"]].to_numpy().ravel()
+    assert words.format(*reached, *(number(value, kid, difference=True) for value in gaps)) in text
     sets = pd.read_csv(results / "scenes_comparison_sets.csv")
     sets = sets[(sets["masks"] == "irregular") & (sets["metric"] == kid)].set_index("method")["value"] * 1e3
     networks = sets[sets.index.str.contains("seed")]
