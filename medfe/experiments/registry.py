@@ -141,7 +141,7 @@ def _loss_weights() -> Experiment:
 
 
 def _rate() -> Experiment:
-    """Both arms of `main` at the rate of `ship`: three seeds, the auto-encoders of `main`."""
+    """Both arms of `main` at the rate of `ship`: three seeds, auto-encoders made as those of `main`."""
     entries: list[Entry] = []
     for seed in range(3):
         entries.append(pair("faces64", seed, "utkface/train", "utkface/val"))
