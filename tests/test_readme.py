@@ -17,6 +17,7 @@ from medfe.config import ARMS, PRESETS, GeneratorConfig, TargetConfig
 from medfe.evaluation.names import number
 from medfe.evaluation.statistics import paired_t
 from medfe.experiments.autoencoders import NEAR_LOSSLESS
+from medfe.experiments.comparison import method_values
 from medfe.models.generator import build_generator
 from medfe.targets import Features, build_target
 
@@ -182,7 +183,7 @@ def test_the_table_of_the_shipped_models_is_that_of_their_comparison():
     both = [
         pd.read_csv(results / f"longer_comparison_{name}.csv").query("masks == 'center'") for name in ("sets", "means")
     ]
-    values = pd.concat([both[0], both[1].query("by == 'all'")]).set_index(["method", "metric"])
+    values = method_values(*both).set_index(["method", "metric"])
     names = {f"faces128/{arm}": f"{arm}_longer_seed3" for arm in ARMS[:2]}
     for name in (*names, "mean_fill", "telea", "navier_stokes"):
         rows = (values.loc[(names.get(name, name), metric), ["value", "low", "high"]] for metric in metrics)

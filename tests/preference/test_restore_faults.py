@@ -103,7 +103,7 @@ def test_a_backup_that_may_not_be_read_is_not_called_damaged(make_study, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small file system")
-@pytest.mark.parametrize("kilobytes", [*range(64, 161, 16)])
+@pytest.mark.parametrize("kilobytes", range(64, 161, 16))
 def test_on_a_nearly_full_disk_nothing_is_half_written(make_study, tmp_path, kilobytes):
     """Room for the log of writes need not be room for the database that it is then copied into."""
     _, study, url = backed_up(make_study, tmp_path / "copy.sqlite")
